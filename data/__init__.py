@@ -1,0 +1,1 @@
+"""Obtains Fashion-MNIST, lays out spans and takes in new images."""

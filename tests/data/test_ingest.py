@@ -1,0 +1,133 @@
+"""New images come in whole, in three forms, or not at all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.idx_example_gen import idx
+from components.refusal import DataRefused
+from data.ingest import UnknownForm, read
+
+CLASS_LABELS = ("T-shirt/top", "Trouser", "Ankle boot")
+SIZE = 28
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE), np.uint8)
+LABELS = np.array([0, 1, 2], np.uint8)
+
+
+def _read(path: Path):
+    return read(path, CLASS_LABELS, SIZE)
+
+
+def _refusals(path: Path) -> list[str]:
+    with pytest.raises(DataRefused) as refused:
+        _read(path)
+    return refused.value.reasons
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """One PNG in each of three class folders, named in three ways."""
+    for name, image in zip(("T-shirt_top", "1", "ankle boot"), IMAGES, strict=True):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / "photos" / name / "one.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_pair_of_idx_files_is_read(tmp_path: Path, suffix: str) -> None:
+    idx.write(tmp_path / f"new-images-idx3-ubyte{suffix}", IMAGES)
+    idx.write(tmp_path / f"new-labels-idx1-ubyte{suffix}", LABELS)
+    for path in (tmp_path, tmp_path / f"new-images-idx3-ubyte{suffix}"):
+        found = _read(path)
+        np.testing.assert_array_equal(found.images, IMAGES)
+        np.testing.assert_array_equal(found.labels, LABELS)
+
+
+def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+    idx.write(tmp_path / "images-idx3-ubyte", IMAGES)
+    [reason] = _refusals(tmp_path)
+    assert "expected one image and one label file, found images-idx3-ubyte" in reason
+    [reason] = _refusals(tmp_path / "images-idx3-ubyte")
+    assert "labels-idx1-ubyte: cannot be read" in reason
+
+
+def test_folders_named_by_class_or_number_are_read(folders: Path) -> None:
+    found = _read(folders)
+    order = np.argsort(found.labels)
+    np.testing.assert_array_equal(found.labels[order], LABELS)
+    np.testing.assert_array_equal(found.images[order], IMAGES)
+
+
+def test_colour_and_jpeg_are_read_as_grey(tmp_path: Path) -> None:
+    (tmp_path / "Trouser").mkdir()
+    grey = np.full((SIZE, SIZE), 120, np.uint8)
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "Trouser" / "a.png")
+    Image.fromarray(grey).save(tmp_path / "Trouser" / "b.JPG", "JPEG")
+    found = _read(tmp_path)
+    assert found.images.shape == (2, SIZE, SIZE)
+    assert np.abs(found.images.astype(int) - 120).max() <= 1
+
+
+def test_every_bad_file_is_listed_and_none_dropped(folders: Path) -> None:
+    (folders / "1" / "text.png").write_text("no image")
+    (folders / "1" / "notes.txt").write_text("no image")
+    whole = (folders / "1" / "one.png").read_bytes()
+    (folders / "1" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("L", (32, 30)).save(folders / "1" / "large.png")
+    Image.new("RGBA", (SIZE, SIZE)).save(folders / "1" / "clear.png")
+    (folders / "Hat").mkdir()
+    (folders / "loose.png").write_bytes(whole)
+    (folders / ".DS_Store").write_bytes(b"left by an operating system")
+
+    reasons = {Path(reason.split(": ")[0]).name: reason for reason in _refusals(folders)}
+    assert sorted(reasons) == [
+        "Hat", "clear.png", "cut.png", "large.png", "loose.png", "notes.txt", "text.png",
+    ]  # fmt: skip
+    assert "no class has this name" in reasons["Hat"]
+    assert "is 32x30, expected 28x28" in reasons["large.png"]
+    assert "transparency" in reasons["clear.png"]
+    assert "damaged" in reasons["cut.png"]
+
+
+@pytest.mark.parametrize("names", [("images", "labels"), ("x_train", "y_train")])
+def test_an_npz_is_read(tmp_path: Path, names: tuple[str, str]) -> None:
+    arrays = (IMAGES[..., np.newaxis].astype(np.int64), LABELS[:, np.newaxis].astype(np.int32))
+    np.savez(tmp_path / "new.npz", **dict(zip(names, arrays, strict=True)))
+    found = _read(tmp_path / "new.npz")
+    np.testing.assert_array_equal(found.images, IMAGES)
+    np.testing.assert_array_equal(found.labels, LABELS)
+    assert found.images.dtype == found.labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"pictures": IMAGES}, "expected arrays images and labels, found pictures"),
+        ({"images": IMAGES / 255.0, "labels": LABELS}, "images are float64"),
+        ({"images": IMAGES, "labels": LABELS.astype(int) + 254}, "labels range from 254 to 256"),
+        ({"images": IMAGES[0], "labels": LABELS}, "expected 3 dimensions"),
+        ({"images": IMAGES[:, :20], "labels": LABELS}, "images are 20x28, expected 28x28"),
+        ({"images": IMAGES, "labels": LABELS[:2]}, "3 images and 2 labels"),
+        ({"images": IMAGES, "labels": LABELS + 1}, "label 3 of image 2 is not in 0 to 2"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "holds no images"),
+    ],
+)
+def test_unsound_arrays_are_refused(tmp_path: Path, arrays: dict, expected: str) -> None:
+    np.savez(tmp_path / "new.npz", **arrays)
+    assert any(expected in reason for reason in _refusals(tmp_path / "new.npz"))
+
+
+def test_a_file_that_only_claims_to_be_an_npz_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "new.npz").write_bytes(b"PK\x03\x04 broken")
+    assert "not a readable .npz file" in _refusals(tmp_path / "new.npz")[0]
+    np.savez(tmp_path / "objects.npz", images=np.array([None]), labels=LABELS)
+    assert "not a readable .npz file" in _refusals(tmp_path / "objects.npz")[0]
+
+
+def test_what_has_none_of_the_forms_is_told_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "text.csv").write_text("1,2")
+    for path in (tmp_path / "absent", tmp_path / "text.csv"):
+        with pytest.raises(UnknownForm, match="neither a pair of IDX files"):
+            _read(path)

@@ -1,0 +1,103 @@
+"""Spans appear whole, and bad ones are left out until they are released."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.idx_example_gen import idx
+from data import spans
+
+IMAGES = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
+LABELS = np.array([1, 2, 3], np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data root with the spans 1, 2 and 3."""
+    for number in range(3):
+        assert spans.add(tmp_path, IMAGES, LABELS + number).span == number + 1
+    return tmp_path
+
+
+def test_an_added_span_holds_its_images_and_labels(root: Path) -> None:
+    np.testing.assert_array_equal(idx.read_images(root / "spans" / "2" / spans.IMAGES_FILE), IMAGES)
+    np.testing.assert_array_equal(
+        idx.read_labels(root / "spans" / "2" / spans.LABELS_FILE), LABELS + 1
+    )
+
+
+def test_what_an_interrupted_call_left_behind_is_no_span_and_does_not_hinder(root: Path) -> None:
+    leftover = root / "spans" / ".incoming"
+    leftover.mkdir()
+    (leftover / spans.IMAGES_FILE).write_bytes(b"half")
+    assert spans.list_spans(root) == [1, 2, 3]
+    assert spans.add(root, IMAGES, LABELS + 5).span == 4
+    assert not leftover.exists()
+
+
+def test_a_failed_write_leaves_no_span(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, array: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(idx, "write", fail)
+    with pytest.raises(OSError, match="disk full"):
+        spans.add(root, IMAGES, LABELS + 5)
+    assert spans.list_spans(root) == [1, 2, 3]
+
+
+def test_the_same_images_and_labels_are_not_added_twice(root: Path) -> None:
+    assert spans.add(root, IMAGES, LABELS + 1) == spans.Added(2, is_new=False)
+    assert spans.list_spans(root) == [1, 2, 3]
+
+
+def test_spans_that_are_added_at_once_get_numbers_of_their_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        added = pool.map(lambda number: spans.add(tmp_path, IMAGES, LABELS + number), range(8))
+    assert sorted(one.span for one in added) == list(range(1, 9))
+
+
+def test_a_quarantined_span_is_left_out_of_windows_until_it_is_released(root: Path) -> None:
+    spans.quarantine(root, 3, "its labels are shuffled")
+    assert spans.newest(root) == 2
+    assert spans.window(root, 2) == [1, 2]
+    assert spans.list_spans(root) == [1, 2, 3]
+    assert spans.quarantined(root)[3].reason == "its labels are shuffled"
+
+    assert spans.release(root, 3).reason == "its labels are shuffled"
+    assert spans.window(root, 2) == [2, 3]
+    assert spans.quarantined(root) == {}
+
+
+def test_a_span_keeps_the_first_reason_of_its_quarantine(root: Path) -> None:
+    spans.quarantine(root, 2, "first")
+    spans.quarantine(root, 2, "second")
+    assert spans.quarantined(root)[2].reason == "first"
+
+
+def test_the_number_of_a_quarantined_span_is_not_given_again(root: Path) -> None:
+    spans.quarantine(root, 3, "bad")
+    assert spans.add(root, IMAGES, LABELS + 7).span == 4
+
+
+def test_naming_a_span_that_is_not_there_or_not_quarantined_is_an_error(root: Path) -> None:
+    with pytest.raises(spans.SpanError, match="no span 9"):
+        spans.quarantine(root, 9, "bad")
+    spans.quarantine(root, 1, "bad")
+    with pytest.raises(spans.SpanError, match=r"span 2 is not quarantined \(quarantined: 1\)"):
+        spans.release(root, 2)
+
+
+def test_a_root_without_spans_has_none(tmp_path: Path) -> None:
+    assert spans.newest(tmp_path / "absent") is None
+    assert spans.window(tmp_path, None) == []
+
+
+def test_asking_for_spans_imports_nothing_heavy() -> None:
+    code = "import sys, data.spans; print({'numpy', 'tensorflow', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
