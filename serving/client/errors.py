@@ -1,0 +1,54 @@
+"""What can go wrong when a model server is asked, as one family of exceptions."""
+
+from __future__ import annotations
+
+from serving.model_server.errors import Code
+
+
+class ClientError(Exception):
+    """A request that was not answered with OK: the server's code and its message."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+        self.message = message
+
+
+class InvalidRequestError(ClientError):
+    """The server, or this client before it, refuses the request; sent again it fails again."""
+
+
+class NotFoundError(ClientError):
+    """The server does not serve that model or version."""
+
+
+class UnavailableError(ClientError):
+    """No server answers there, or it cannot answer now."""
+
+
+class TimeoutExceededError(ClientError):
+    """No answer came in the time allowed."""
+
+
+class ModelFailedError(ClientError):
+    """The server tried to load the version and gave up; the message is its reason."""
+
+
+class ScaledPixelsError(InvalidRequestError):
+    """Pixels were scaled already; the model does that itself and its answer would be wrong."""
+
+
+_ERRORS: dict[Code, type[ClientError]] = {
+    Code.INVALID_ARGUMENT: InvalidRequestError,
+    Code.FAILED_PRECONDITION: InvalidRequestError,
+    Code.OUT_OF_RANGE: InvalidRequestError,
+    Code.UNIMPLEMENTED: InvalidRequestError,
+    Code.NOT_FOUND: NotFoundError,
+    Code.UNAVAILABLE: UnavailableError,
+    Code.DEADLINE_EXCEEDED: TimeoutExceededError,
+}
+
+
+def client_error(code: Code, message: str) -> ClientError:
+    """The exception for a code that a server answered."""
+    return _ERRORS.get(code, ClientError)(code, message)

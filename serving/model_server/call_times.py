@@ -1,0 +1,47 @@
+"""How long calls of a servable take, to tell the quick ones before they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+QUICK_SECONDS = 0.001
+"""The average that a quick call stays below."""
+
+LONGEST_PAUSE_SECONDS = 0.05
+"""What no recent call may have reached: some models are slow for some inputs only."""
+
+_WEIGHT_OF_LAST_CALL = 0.2
+_FADING_OF_SLOWEST_CALL = 0.98
+
+
+class _Times(NamedTuple):
+    average: float
+    slowest: float
+
+
+class CallTimes:
+    """Seconds that calls took, by what they have in common.
+
+    The average follows the last few calls; the slowest call is forgotten over hundreds.
+    """
+
+    def __init__(self) -> None:
+        self._times: dict[Hashable, _Times] = {}
+
+    def are_quick(self, call: Hashable) -> bool:
+        """Whether calls like this one are quick; False if there was none."""
+        times = self._times.get(call)
+        return (
+            times is not None
+            and times.average < QUICK_SECONDS
+            and times.slowest < LONGEST_PAUSE_SECONDS
+        )
+
+    def note(self, call: Hashable, seconds: float) -> None:
+        """Remembers how long a call took."""
+        before = self._times.get(call) or _Times(seconds, 0.0)
+        self._times[call] = _Times(
+            before.average + _WEIGHT_OF_LAST_CALL * (seconds - before.average),
+            max(seconds, before.slowest * _FADING_OF_SLOWEST_CALL),
+        )

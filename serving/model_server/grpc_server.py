@@ -1,0 +1,193 @@
+"""The gRPC transport: ports, TLS, limits, deadlines, and errors as status codes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf import message
+
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, Method
+
+_logger = logging.getLogger(__name__)
+
+_STATUS_CODES = {Code(status.value[0]): status for status in grpc.StatusCode}
+
+# How long a call waits for one of the max_threads places. Short calls of many clients then just
+# queue up; only when long ones hold all places is a call refused, as TensorFlow Serving does.
+_PLACE_WAIT_SECONDS = 0.05
+# Calls that may wait so; past them gRPC itself refuses at once.
+_MAX_WAITING_CALLS = 1000
+
+_CHANNEL_ARGUMENTS: dict[str, Any] = {
+    "grpc.max_receive_message_length": -1,
+    "grpc.max_send_message_length": -1,
+    # Two servers on one port would share its calls; the second one must fail instead.
+    "grpc.so_reuseport": 0,
+}
+
+
+@dataclass(frozen=True)
+class GrpcOptions:
+    """Where and how to listen. `port` 0 and an empty `socket_path` mean not there.
+
+    `channel_arguments` go to gRPC and override the server's own. `ssl_config` is an SSLConfig
+    message, None for plain text.
+    """
+
+    port: int = 0
+    socket_path: str = ""
+    max_threads: int = 8
+    channel_arguments: Sequence[tuple[str, Any]] = field(default_factory=tuple)
+    ssl_config: Any | None = None
+    enable_healthcheck: bool = False
+
+
+class GrpcServer:
+    """Serves unary methods. `start()` listens, `stop()` lets calls in flight finish."""
+
+    def __init__(self, methods: Mapping[str, Method], options: GrpcOptions) -> None:
+        """Raises ServingError (INVALID_ARGUMENT) if it cannot listen where it is told to."""
+        self._options = options
+        self._health: Any = None
+        self._server = grpc.server(
+            ThreadPoolExecutor(2 * options.max_threads, "grpc"),
+            maximum_concurrent_rpcs=options.max_threads + _MAX_WAITING_CALLS,
+            options=list((_CHANNEL_ARGUMENTS | dict(options.channel_arguments)).items()),
+        )
+        places = threading.BoundedSemaphore(options.max_threads)
+        if options.enable_healthcheck:
+            self._add_health_service()
+        self._add_reflection()
+        self._server.add_generic_rpc_handlers((_Handlers(methods, places),))
+        credentials = _credentials(options.ssl_config) if options.ssl_config else None
+        if options.port:
+            self._listen(f"0.0.0.0:{options.port}", credentials)
+        if options.socket_path:
+            self._listen(f"unix:{options.socket_path}", credentials)
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Refuses new calls at once, returns when those in flight are answered or cancelled."""
+        if self._health:
+            self._health.enter_graceful_shutdown()
+        self._server.stop(grace_seconds).wait()
+
+    def _listen(self, address: str, credentials: Any | None) -> None:
+        try:
+            if credentials:
+                self._server.add_secure_port(address, credentials)
+            else:
+                self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ServingError(
+                Code.INVALID_ARGUMENT, f"Failed to BuildAndStart gRPC server: {error}"
+            ) from error
+
+    def _add_health_service(self) -> None:
+        from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+        self._health = health.HealthServicer()
+        for service in ("", "ModelService", "PredictionService"):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def _add_reflection(self) -> None:
+        from grpc_reflection.v1alpha import reflection
+
+        services = [PREDICTION_SERVICE, MODEL_SERVICE, reflection.SERVICE_NAME]
+        if self._health:
+            services.append("grpc.health.v1.Health")
+        reflection.enable_server_reflection(services, self._server)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds the handler of a method; unknown ones get the bare UNIMPLEMENTED of gRPC's C++."""
+
+    def __init__(self, methods: Mapping[str, Method], places: threading.BoundedSemaphore) -> None:
+        self._handlers = {
+            path: grpc.unary_unary_rpc_method_handler(
+                _behaviour(path, method, places), response_serializer=_serialize
+            )
+            for path, method in methods.items()
+        }
+        self._unknown = grpc.unary_unary_rpc_method_handler(_unimplemented)
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self._handlers.get(handler_call_details.method, self._unknown)
+
+
+def _behaviour(
+    path: str, method: Method, places: threading.BoundedSemaphore
+) -> Callable[[bytes, Any], Any]:
+    def behave(serialized: bytes, context: Any) -> Any:
+        if not places.acquire(timeout=_PLACE_WAIT_SECONDS):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many concurrent requests.")
+        try:
+            return _answer(path, method, serialized, context)
+        finally:
+            places.release()
+
+    return behave
+
+
+def _answer(path: str, method: Method, serialized: bytes, context: Any) -> Any:
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    try:
+        request = method.parse(serialized)
+    except message.DecodeError:
+        # The status of gRPC's C++ for bytes that are no such message.
+        context.abort(grpc.StatusCode.INTERNAL, "")
+    try:
+        return method.answer(request)
+    except ServingError as error:
+        # Details are UTF-8; a message may quote bytes of the request that are not.
+        details = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        context.abort(_STATUS_CODES[error.code], details)
+    except Exception as error:
+        _logger.exception("%s failed", path)
+        context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _serialize(response: Any) -> bytes:
+    return response.SerializeToString()
+
+
+def _unimplemented(serialized: bytes, context: Any) -> None:
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+
+
+def _credentials(ssl_config: Any) -> Any:
+    """TLS from an SSLConfig: PEM texts, and whether clients must show a certificate."""
+    try:
+        return grpc.ssl_server_credentials(
+            [(ssl_config.server_key.encode(), ssl_config.server_cert.encode())],
+            root_certificates=ssl_config.custom_ca.encode() or None,
+            require_client_auth=ssl_config.client_verify,
+        )
+    except ValueError as error:
+        raise ServingError(Code.INVALID_ARGUMENT, f"ssl_config_file: {error}") from error
+
+
+def parse_channel_arguments(text: str) -> list[tuple[str, Any]]:
+    """`--grpc_channel_arguments`: comma-separated key=value, integers where they look like it."""
+    arguments: list[tuple[str, Any]] = []
+    for item in filter(None, text.split(",")):
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise ServingError(
+                Code.INVALID_ARGUMENT, f"--grpc_channel_arguments: {item!r} is not key=value"
+            )
+        is_integer = value.removeprefix("-").isdigit()
+        arguments.append((key, int(value) if is_integer else value))
+    return arguments

@@ -1,0 +1,114 @@
+"""The loader: makes a servable of a version on disk, warmed up and ready to answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.model_server.batching import BatchingOptions, BatchingRunner, BatchScheduler
+from serving.model_server.config import read_text_proto
+from serving.model_server.config_protos import BatchingParameters
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.metrics import Metrics
+from serving.model_server.saved_model import LoadedModel, load_saved_model
+from serving.model_server.servable import RequestLog, Runner, Servable, SessionRunner
+from serving.model_server.warmup import run_warmup
+
+_logger = logging.getLogger(__name__)
+
+PER_MODEL_BATCHING_FILE = "batching_params.pbtxt"
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """What the command line says of loading, by TensorFlow Serving's names.
+
+    `session_config` is a ConfigProto. `batching` is None without --enable_batching.
+    """
+
+    session_config: Any
+    saved_model_tags: Sequence[str] = ("serve",)
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 1
+    enable_signature_method_name_check: bool = False
+    batching: BatchingOptions | None = None
+    enable_per_model_batching_parameters: bool = False
+
+
+class SavedModelLoader:
+    """Loads SavedModels as servables; `batch_scheduler` is needed if the options ask to batch."""
+
+    def __init__(
+        self,
+        options: LoaderOptions,
+        metrics: Metrics,
+        batch_scheduler: BatchScheduler | None = None,
+        request_log: RequestLog | None = None,
+    ) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._batch_scheduler = batch_scheduler
+        self._request_log = request_log
+
+    def load(self, name: str, version: int, path: Path) -> Servable:
+        """Raises ServingError if the version cannot be loaded or its warmup fails."""
+        started = time.monotonic()
+        loaded = self._load_session(path)
+        runner = self._runner(loaded, path)
+        servable = Servable(
+            name,
+            version,
+            loaded.signatures,
+            runner,
+            self._metrics,
+            self._options.enable_signature_method_name_check,
+        )
+        if self._options.enable_model_warmup:
+            try:
+                run_warmup(
+                    servable, path, self._options.num_request_iterations_for_warmup, self._metrics
+                )
+            except ServingError:
+                servable.close()
+                raise
+        servable.request_log = self._request_log
+        took = time.monotonic() - started
+        _logger.info("model %s version %d loaded from %s in %.2f s", name, version, path, took)
+        return servable
+
+    def _load_session(self, path: Path) -> LoadedModel:
+        started = time.monotonic()
+        status = "fail"
+        try:
+            loaded = load_saved_model(
+                path, self._options.saved_model_tags, self._options.session_config
+            )
+            status = "success"
+        finally:
+            micros = round((time.monotonic() - started) * 1e6)
+            self._metrics.load_attempts.add(str(path), status)
+            self._metrics.load_latency.add(str(path), by=micros)
+        stages = self._metrics.load_latency_by_stage
+        stages.observe(str(path), "init_graph", value=loaded.init_graph_micros)
+        stages.observe(str(path), "restore_graph", value=loaded.restore_graph_micros)
+        return loaded
+
+    def _runner(self, loaded: LoadedModel, path: Path) -> Runner:
+        direct = SessionRunner(loaded.session)
+        options = self._options.batching
+        if options is None or self._batch_scheduler is None:
+            return direct
+        if self._options.enable_per_model_batching_parameters:
+            file = path / PER_MODEL_BATCHING_FILE
+            if not file.exists():
+                return direct
+            try:
+                options = BatchingOptions.from_proto(read_text_proto(file, BatchingParameters()))
+            except ServingError as error:
+                direct.close()
+                raise ServingError(Code.INVALID_ARGUMENT, f"{file}: {error.message}") from error
+        return BatchingRunner(direct, self._batch_scheduler, options)

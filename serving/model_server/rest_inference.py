@@ -1,0 +1,122 @@
+"""Runs REST predict, classify and regress requests, and knows which of them are quick.
+
+A quick call answered on the event loop's own thread serves twice the requests of one handed to
+another thread and back (measured with `half_plus`: 7,300 a second against 3,500). A slow one would
+keep every other client waiting. So the time of each call is remembered by version, signature and
+size of the body, and a call is made on the loop only if calls like it were quick so far.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from tensorflow.core.framework import types_pb2
+
+from serving.model_server import json_fast_path
+from serving.model_server.call_times import CallTimes
+from serving.model_server.core import ServerCore
+from serving.model_server.errors import invalid_argument
+from serving.model_server.json_examples import ExamplesBody, read_examples
+from serving.model_server.json_predict import InputDtypes, PredictBody, read_predict
+from serving.model_server.json_response import (
+    classification_json,
+    predict_json,
+    regression_json,
+)
+from serving.model_server.rest_routes import Kind, Route
+from serving.model_server.servable import Servable
+from serving.model_server.signatures import DEFAULT_SIGNATURE
+
+_MAX_QUICK_BODY_BYTES = 1 << 16
+
+
+class _Call(NamedTuple):
+    """What quick calls of a version have in common; bodies count by powers of two."""
+
+    kind: Kind
+    signature_name: str
+    body_bits: int
+
+
+class RestInference:
+    """Inference for the REST API. Thread-safe."""
+
+    def __init__(self, core: ServerCore) -> None:
+        self._core = core
+        self._times: WeakKeyDictionary[Servable, CallTimes] = WeakKeyDictionary()
+        self._dtypes: WeakKeyDictionary[Servable, dict[str, InputDtypes]] = WeakKeyDictionary()
+
+    def run(self, route: Route, body: bytes) -> bytes:
+        """The response body for a request body. Raises ServingError for any answer but OK."""
+        request = self._read_quickly(route, body) or self._read(route, body)
+        with self._core.servable(route.model_name, route.version, route.label) as servable:
+            return self._timed(servable, _call(route, request, body), request)
+
+    def run_if_quick(self, route: Route, body: bytes) -> bytes | None:
+        """As `run`, but None instead of anything that might take long."""
+        if len(body) > _MAX_QUICK_BODY_BYTES:
+            return None
+        request = self._read_quickly(route, body)
+        if request is None:
+            return None
+        with self._core.servable(route.model_name, route.version, route.label) as servable:
+            call = _call(route, request, body)
+            times = self._times.get(servable)
+            if times is None or servable.blocks or not times.are_quick(call):
+                return None
+            return self._timed(servable, call, request)
+
+    def _read_quickly(self, route: Route, body: bytes) -> PredictBody | ExamplesBody | None:
+        if route.kind is Kind.PREDICT:
+            return json_fast_path.read_predict(body, lambda name: self._inputs(route, name))
+        return json_fast_path.read_examples(body)
+
+    def _read(self, route: Route, body: bytes) -> PredictBody | ExamplesBody:
+        if route.kind is Kind.PREDICT:
+            return read_predict(body, lambda name: self._inputs(route, name))
+        return read_examples(body)
+
+    def _inputs(self, route: Route, signature_name: str) -> InputDtypes:
+        with self._core.servable(route.model_name, route.version, route.label) as servable:
+            known = self._dtypes.get(servable)
+            if known is None:
+                known = self._dtypes[servable] = {
+                    name: {
+                        alias: types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
+                        for alias, info in sorted(signature.inputs.items())
+                    }
+                    for name, signature in servable.signatures.items()
+                }
+            dtypes = known.get(signature_name or DEFAULT_SIGNATURE)
+        if dtypes is None:
+            raise invalid_argument(
+                f'Serving signature name: "{signature_name or DEFAULT_SIGNATURE}" '
+                "not found in signature def"
+            )
+        return dtypes
+
+    def _timed(self, servable: Servable, call: _Call, request: PredictBody | ExamplesBody) -> bytes:
+        started = time.perf_counter()
+        try:
+            return _answer(servable, call.kind, request)
+        finally:
+            # Names come from clients: only those of signatures are kept.
+            if not call.signature_name or call.signature_name in servable.signatures:
+                times = self._times.setdefault(servable, CallTimes())
+                times.note(call, time.perf_counter() - started)
+
+
+def _call(route: Route, request: PredictBody | ExamplesBody, body: bytes) -> _Call:
+    return _Call(route.kind, request.signature_name, len(body).bit_length())
+
+
+def _answer(servable: Servable, kind: Kind, request: PredictBody | ExamplesBody) -> bytes:
+    if isinstance(request, PredictBody):
+        outputs = servable.predict(request.signature_name, request.inputs)
+        return predict_json(outputs, request.row_format)
+    if kind is Kind.CLASSIFY:
+        result = servable.classify(request.signature_name, request.examples)
+        return classification_json(result.classes, result.scores)
+    return regression_json(servable.regress(request.signature_name, request.examples))

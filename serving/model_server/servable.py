@@ -1,0 +1,334 @@
+"""A servable: one loaded version of a model, running its signatures.
+
+gRPC, REST and warmup all come through here, so they share every check and error message.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+
+from serving.model_server import signatures as rules
+from serving.model_server.errors import Code, ServingError, invalid_argument
+from serving.model_server.metrics import Metrics
+
+# A client can ask for any subset of a signature's outputs; each costs a compiled step.
+_MAX_CACHED_STEPS = 256
+
+
+class Step(NamedTuple):
+    """One session run: the names of the tensors fed and fetched."""
+
+    feeds: tuple[str, ...]
+    fetches: tuple[str, ...]
+
+
+class Runner(Protocol):
+    """Runs steps: directly in a session, or merged into batches.
+
+    `blocks` says whether a run may wait for other requests.
+    """
+
+    blocks: bool
+
+    def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs in the order of `step.fetches` for values in the order of `step.feeds`."""
+
+    def close(self) -> None:
+        """Frees what the runner holds; no run is under way."""
+
+
+class RequestLog(Protocol):
+    """Takes what was asked and answered; decides itself what to keep."""
+
+    def predict(
+        self,
+        servable: Servable,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: Sequence[str],
+        outputs: Mapping[str, np.ndarray],
+    ) -> None: ...
+
+    def classify(
+        self,
+        servable: Servable,
+        signature_name: str,
+        serialized_examples: Sequence[bytes],
+        result: rules.Classification,
+    ) -> None: ...
+
+    def regress(
+        self,
+        servable: Servable,
+        signature_name: str,
+        serialized_examples: Sequence[bytes],
+        result: np.ndarray,
+    ) -> None: ...
+
+
+class SessionRunner:
+    """Runs steps in a session through prepared callables, the cheapest way in from Python."""
+
+    blocks = False
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._callables: dict[Step, Callable[..., list[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Raises ServingError with the code and message of the TensorFlow error."""
+        try:
+            run = self._callables.get(step) or self._prepare(step)
+            outputs = run(*values)
+        except tf.errors.OpError as error:
+            raise ServingError(Code(error.error_code), error.message) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow's binding fails so on a kernel's message that quotes bytes of the input.
+            message = error.object.decode("utf-8", "surrogateescape")
+            raise invalid_argument(message) from None
+        return [value if type(value) is np.ndarray else _as_array(value) for value in outputs]
+
+    def close(self) -> None:
+        self._callables.clear()
+        self._session.close()
+
+    def _prepare(self, step: Step) -> Callable[..., list[Any]]:
+        options = config_pb2.CallableOptions(feed=step.feeds, fetch=step.fetches)
+        with self._lock:
+            if len(self._callables) >= _MAX_CACHED_STEPS:
+                del self._callables[next(iter(self._callables))]
+            # `Session.make_callable` with feeds falls back on `Session.run`, ten times slower.
+            run = self._session._make_callable_from_options(options)
+            self._callables[step] = run
+        return run
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """A scalar output comes as a Python or numpy scalar; strings as bytes."""
+    return np.asarray(value, dtype=object if isinstance(value, bytes) else None)
+
+
+class _Predict(NamedTuple):
+    """A signature's full predict call, prepared: aliases in the order of the step's tensors."""
+
+    inputs: tuple[str, ...]
+    dtypes: tuple[np.dtype[Any], ...]
+    outputs: tuple[str, ...]
+    step: Step
+
+
+class _Examples(NamedTuple):
+    """A signature's call on serialized tf.Examples, prepared."""
+
+    outputs: tuple[str, ...]
+    step: Step
+
+
+class Servable:
+    """One version of a model: `name`, `version`, and its `signatures` (SignatureDef by name).
+
+    Thread-safe. All calls raise ServingError; nothing else for a request's fault. A `request_log`,
+    if set, gets a sample of what is asked and answered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        signatures: Mapping[str, Any],
+        runner: Runner,
+        metrics: Metrics,
+        check_method_names: bool = False,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.signatures = signatures
+        self._runner = runner
+        self._metrics = metrics
+        self._check_method_names = check_method_names
+        self.request_log: RequestLog | None = None
+        self._examples_plans: dict[tuple[str, str], _Examples] = {}
+        self._predicts = {key: _prepared(definition) for key, definition in signatures.items()}
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a call may wait for other requests (batching)."""
+        return self._runner.blocks
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, Any],
+        output_filter: Sequence[str] = (),
+        decode: Callable[[str, Any], np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature on `inputs` (arrays by alias; strings as object arrays of bytes).
+
+        An empty `signature_name` means `serving_default`. `decode(alias, value)` turns an input
+        into an array; it is called after the names are checked. Returns arrays by output alias.
+        """
+        signature_name = signature_name or rules.DEFAULT_SIGNATURE
+        prepared = self._predicts.get(signature_name)
+        if prepared is None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f'Serving signature key "{signature_name}" not found.',
+            )
+        signature = self.signatures[signature_name]
+        if self._check_method_names:
+            rules.check_predict_method(signature)
+        if len(inputs) != len(prepared.inputs) or any(
+            alias not in inputs for alias in prepared.inputs
+        ):
+            rules.check_input_names(signature, list(inputs))
+        values = [
+            (decode(alias, inputs[alias]) if decode else inputs[alias])
+            if alias in inputs
+            else tf.make_ndarray(signature.defaults[alias])
+            for alias in prepared.inputs
+        ]
+        outputs, step = prepared.outputs, prepared.step
+        if output_filter:
+            outputs = rules.selected_outputs(signature, output_filter)
+            step = Step(step.feeds, tuple(signature.outputs[alias].name for alias in outputs))
+        rules.check_dtypes(step.feeds, prepared.dtypes, values)
+        started = time.perf_counter()
+        results = self._runner.run(step, values)
+        self._observe("Predict", started)
+        answer = dict(zip(outputs, results, strict=True))
+        if self.request_log:
+            sent = dict(zip(prepared.inputs, values, strict=True))
+            self.request_log.predict(self, signature_name, sent, output_filter, answer)
+        return answer
+
+    def classify(
+        self, signature_name: str, serialized_examples: Sequence[bytes]
+    ) -> rules.Classification:
+        """Classifies N serialized tf.Examples with a classify signature."""
+        plan = self._examples_plan(signature_name, "Classify", rules.classify_tensors)
+        fetched = self._run_examples("Classify", plan, serialized_examples)
+        result = rules.classification(fetched, len(serialized_examples))
+        if self.request_log:
+            self.request_log.classify(self, signature_name, serialized_examples, result)
+        return result
+
+    def regress(self, signature_name: str, serialized_examples: Sequence[bytes]) -> np.ndarray:
+        """Regresses N serialized tf.Examples with a regress signature: float32 [N]."""
+        plan = self._examples_plan(signature_name, "Regress", rules.regress_tensors)
+        fetched = self._run_examples("Regress", plan, serialized_examples)
+        result = rules.regression(fetched, len(serialized_examples))
+        if self.request_log:
+            self.request_log.regress(self, signature_name, serialized_examples, result)
+        return result
+
+    def multi_inference(
+        self, tasks: Sequence[tuple[str, str]], examples: Callable[[], Sequence[bytes]]
+    ) -> list[rules.Classification | np.ndarray]:
+        """Runs several classify and regress signatures on the same examples in one session run.
+
+        `tasks` are pairs of signature name and method name; `examples()` gives the serialized
+        tf.Examples once the tasks are checked. Returns, per task, what `classify` or `regress`
+        return.
+        """
+        checked = [self._task_tensors(*task) for task in tasks]
+        serialized_examples = examples()
+        feeds = tuple(sorted({feed for feed, _ in checked}))
+        fetches = tuple(sorted({name for _, names in checked for name in names.values()}))
+        array = examples_tensor(serialized_examples)
+        results = self._runner.run(Step(feeds, fetches), [array] * len(feeds))
+        fetched = dict(zip(fetches, results, strict=True))
+        count = len(serialized_examples)
+        self._metrics.examples.add(self.name, by=count)
+        self._metrics.examples_per_request.observe(self.name, value=count)
+        answers: list[rules.Classification | np.ndarray] = []
+        for (_, method_name), (_, names) in zip(tasks, checked, strict=True):
+            outputs = {alias: fetched[name] for alias, name in names.items()}
+            check = (
+                rules.classification if method_name == rules.CLASSIFY_METHOD else rules.regression
+            )
+            answers.append(check(outputs, count))
+        return answers
+
+    def close(self) -> None:
+        """Frees the session. No call may be under way."""
+        self._runner.close()
+
+    def _examples_plan(
+        self,
+        signature_name: str,
+        api: str,
+        tensors: Callable[[Any, bool], tuple[str, tuple[str, ...]]],
+    ) -> _Examples:
+        signature_name = signature_name or rules.DEFAULT_SIGNATURE
+        plan = self._examples_plans.get((signature_name, api))
+        if plan is None:
+            signature = self.signatures.get(signature_name)
+            if signature is None:
+                raise invalid_argument(f"No signature was found with the name: {signature_name}")
+            feed, outputs = tensors(signature, self._check_method_names)
+            step = Step((feed,), tuple(signature.outputs[alias].name for alias in outputs))
+            plan = self._examples_plans[signature_name, api] = _Examples(outputs, step)
+        return plan
+
+    def _task_tensors(self, signature_name: str, method_name: str) -> tuple[str, dict[str, str]]:
+        """Input tensor name and output tensor names by alias, of one multi-inference task."""
+        signature = self.signatures.get(signature_name)
+        if signature is None:
+            raise invalid_argument(
+                f"Requested signature not found in model graph: {signature_name}"
+            )
+        if method_name == rules.CLASSIFY_METHOD:
+            feed, aliases = rules.classify_tensors(signature, self._check_method_names)
+        elif method_name == rules.REGRESS_METHOD:
+            feed, aliases = rules.regress_tensors(signature, self._check_method_names)
+        else:
+            raise ServingError(
+                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method_name}"
+            )
+        return feed, {alias: signature.outputs[alias].name for alias in aliases}
+
+    def _run_examples(
+        self, api: str, plan: _Examples, serialized_examples: Sequence[bytes]
+    ) -> dict[str, np.ndarray]:
+        examples = examples_tensor(serialized_examples)
+        started = time.perf_counter()
+        results = self._runner.run(plan.step, [examples])
+        self._observe(api, started)
+        return dict(zip(plan.outputs, results, strict=True))
+
+    def _observe(self, api: str, started: float) -> None:
+        micros = round((time.perf_counter() - started) * 1e6)
+        self._metrics.runtime_latency.observe(self.name, api, "TF1", value=micros)
+
+
+def examples_tensor(serialized_examples: Sequence[bytes]) -> np.ndarray:
+    """Serialized tf.Examples as the object array [N] that a session takes for strings."""
+    if not serialized_examples:
+        raise invalid_argument("Input is empty.")
+    examples = np.empty(len(serialized_examples), dtype=object)
+    examples[:] = serialized_examples
+    return examples
+
+
+def _prepared(signature: Any) -> _Predict:
+    inputs = tuple(sorted(signature.inputs))
+    outputs = tuple(sorted(signature.outputs))
+    return _Predict(
+        inputs=inputs,
+        dtypes=tuple(
+            np.dtype(tf.as_dtype(signature.inputs[alias].dtype).as_numpy_dtype) for alias in inputs
+        ),
+        outputs=outputs,
+        step=Step(
+            tuple(signature.inputs[alias].name for alias in inputs),
+            tuple(signature.outputs[alias].name for alias in outputs),
+        ),
+    )

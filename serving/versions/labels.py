@@ -1,0 +1,151 @@
+"""Labels (`stable`, `canary`) and the `models.config` that a running server re-reads.
+
+TensorFlow Serving assigns a label only to a version that it has loaded, so a label moves in two
+steps: the first file lists the version, the second one points the label at it. The version that
+the label leaves stays listed until the next change, so that no request meets a gap. Listed are
+`specific` versions, because the default policy loads the newest one only.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+
+from pydantic import BaseModel, Field
+
+from serving.versions.store import VersionStore
+
+logger = logging.getLogger(__name__)
+
+CONFIG_NAME = "models.config"
+_LABELS = ".versions/labels.json"
+
+
+class Labels(BaseModel):
+    """What `models.config` is generated from.
+
+    Attributes:
+        model_name: the name under which the server serves the model.
+        base_path: the base directory as the server sees it, in a container or on the host.
+        labels: version by label.
+        leaving: versions that are listed once more because requests may still name them.
+    """
+
+    model_name: str
+    base_path: str
+    labels: dict[str, int] = Field(default_factory=dict)
+    leaving: list[int] = Field(default_factory=list)
+
+
+class UnknownVersionError(ValueError):
+    """A version was named that cannot be served."""
+
+
+def read_labels(store: VersionStore) -> Labels | None:
+    """Returns the labels of a model, or None while it has no `models.config`."""
+    text = store.storage.read(_LABELS)
+    return Labels.model_validate_json(text) if text is not None else None
+
+
+def listed_versions(store: VersionStore) -> set[int]:
+    """Returns the versions that `models.config` names; none while there is no such file."""
+    state = read_labels(store)
+    return _listed(store, state) if state is not None else set()
+
+
+def move_label(
+    store: VersionStore,
+    label: str,
+    version: int | None,
+    *,
+    model_name: str,
+    base_path: str | None,
+    wait_until_loaded: Callable[[int], None],
+) -> Labels:
+    """Points a label at a served version, or removes it when the version is None.
+
+    Args:
+        store: the model's base directory.
+        label: the label's name.
+        version: the version it is to point at.
+        model_name: the name under which the server serves the model.
+        base_path: the base directory as the server sees it; None: as it was, or as it is here.
+        wait_until_loaded: returns once running servers have loaded the version, and raises if
+            they do not; the label has not moved then.
+
+    Raises:
+        UnknownVersionError: the version has no directory that a server could load.
+    """
+    with store.storage.lock():
+        known = read_labels(store)
+        path = base_path or (known.base_path if known else store.storage.base)
+        state = Labels(model_name=model_name, base_path=path, labels=known.labels if known else {})
+        if version is not None:
+            _check_served(store, version)
+            state.leaving = sorted({version} | (_listed(store, known) if known else set()))
+            _write(store, state)
+    if version is not None and known is not None:
+        wait_until_loaded(version)
+    with store.storage.lock():
+        state = read_labels(store) or state
+        previous = state.labels.pop(label, None)
+        if version is not None:
+            _check_served(store, version)
+            state.labels[label] = version
+        state.leaving = [previous] if previous is not None and previous != version else []
+        _write(store, state)
+    logger.info("label %s moved from version %s to %s", label, previous, version)
+    return state
+
+
+def refresh_config(store: VersionStore) -> None:
+    """Rewrites `models.config`, where there is one, after versions came or went.
+
+    The newest version before stays listed until the next change: the server unloads it only after
+    the new one answers.
+    """
+    state = read_labels(store)
+    if state is None:
+        return
+    served = [version.number for version in store.served()]
+    state.labels = {label: number for label, number in state.labels.items() if number in served}
+    state.leaving = served[1:2]
+    _write(store, state)
+
+
+def _check_served(store: VersionStore, version: int) -> None:
+    served = [candidate.number for candidate in store.served()]
+    if version not in served:
+        raise UnknownVersionError(
+            f"Version {version} is not served from {store.storage.base}; "
+            f"served are {', '.join(map(str, served)) or 'none'}."
+        )
+
+
+def _listed(store: VersionStore, state: Labels) -> set[int]:
+    served = [version.number for version in store.served()]
+    wanted = {*served[:1], *state.labels.values(), *state.leaving}
+    return wanted.intersection(served)
+
+
+def _write(store: VersionStore, state: Labels) -> None:
+    store.storage.write(_LABELS, state.model_dump_json(indent=2))
+    store.storage.write(CONFIG_NAME, render_config(state, _listed(store, state)))
+
+
+def render_config(state: Labels, versions: set[int]) -> str:
+    """Returns a ModelServerConfig in protobuf's text format (model_server_config.proto)."""
+    lines = [
+        "model_config_list {",
+        "  config {",
+        f"    name: {json.dumps(state.model_name)}",
+        f"    base_path: {json.dumps(state.base_path)}",
+        '    model_platform: "tensorflow"',
+        "    model_version_policy {",
+        "      specific {",
+        *(f"        versions: {number}" for number in sorted(versions)),
+        "      }",
+        "    }",
+    ]
+    for label, number in sorted(state.labels.items()):
+        lines.append(f"    version_labels {{ key: {json.dumps(label)} value: {number} }}")
+    return "\n".join([*lines, "  }", "}", ""])

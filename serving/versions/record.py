@@ -1,0 +1,68 @@
+"""What is remembered about a version: a small JSON file beside the model, never served."""
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class RollbackNote(BaseModel):
+    """Why a version was taken back, when, and which version served after it (None: none did)."""
+
+    at: datetime
+    reason: str
+    to_version: int | None = None
+
+
+class Pushed(BaseModel):
+    """What a pusher knows about the model it publishes; becomes the larger part of the record.
+
+    Attributes:
+        run_id: the pipeline run that made the model.
+        execution: identifies the push across retries of the same execution. Empty: no retries.
+        code_revision: revision of the source code, as the version control system names it.
+        fingerprint: digest of all that the run's result depends on.
+        spans: the data spans the model was trained on.
+        metrics: the Evaluator's numbers, as `components.tfma_metrics.read_metrics` gives them.
+        model_server: the server that loaded the model and answered in infra validation.
+    """
+
+    run_id: str = ""
+    execution: str = ""
+    code_revision: str = ""
+    fingerprint: str = ""
+    spans: list[int] = Field(default_factory=list)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    model_server: str = ""
+
+
+class VersionRecord(Pushed):
+    """The record of one version, kept at `<base>/.versions/<version>.json` even after pruning.
+
+    Attributes:
+        version: the number of the version's directory.
+        pushed_at: when it was pushed, UTC.
+        checksums: SHA-256 of every file of the model by its path relative to the version.
+        rolled_back: set when the version was taken back.
+        pruned_at: when retention removed the version's directory.
+    """
+
+    version: int
+    pushed_at: datetime
+    checksums: dict[str, str]
+    rolled_back: RollbackNote | None = None
+    pruned_at: datetime | None = None
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksums_of(directory: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file under a directory by its relative POSIX path."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): sha256_of(path) for path in files}

@@ -1,0 +1,164 @@
+"""What a model's base directory holds: its versions, their states and records."""
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serving.versions.record import VersionRecord
+from serving.versions.storage import Storage, open_storage
+
+logger = logging.getLogger(__name__)
+
+_RECORDS = ".versions"
+_HIGHEST = f"{_RECORDS}/highest"
+_ROLLED_BACK = ".rolled_back"
+_INT64_MAX = 2**63 - 1
+
+
+class VersionState(StrEnum):
+    """Where a version stands; the name of its directory decides, the record explains."""
+
+    SERVED = "served"  # its directory has a model and a name that a server parses as a version
+    INCOMPLETE = "incomplete"  # the directory is there, the model is not: a remote push died
+    ROLLED_BACK = "rolled_back"
+    PRUNED = "pruned"
+    ABSENT = "absent"  # recorded, but its directory was deleted or never appeared
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version. `record` is None for a directory that something else put there."""
+
+    number: int
+    state: VersionState
+    record: VersionRecord | None
+    directory: str | None
+
+    @property
+    def was_rolled_back(self) -> bool:
+        """Whether its content must not come back: taken back, and not put back by hand since."""
+        noted = self.record is not None and self.record.rolled_back is not None
+        return self.state is VersionState.ROLLED_BACK or (
+            noted and self.state is not VersionState.SERVED
+        )
+
+
+class VersionStore:
+    """A model's base directory, `<base>/<version>/`, with its records in `<base>/.versions/`."""
+
+    def __init__(self, base: str | Path) -> None:
+        self.storage: Storage = open_storage(base)
+
+    def versions(self) -> list[Version]:
+        """Returns every version that is there or was, newest first."""
+        served, rolled_back = {}, {}
+        for name in self.storage.names():
+            if (number := _as_version(name)) is not None:
+                served[number] = name
+            elif (number := _as_version(name.removesuffix(_ROLLED_BACK))) is not None:
+                rolled_back[number] = name
+        records = self._records()
+        found = []
+        for number in sorted({*served, *rolled_back, *records}, reverse=True):
+            record = records.get(number)
+            if number in served:
+                complete = self.storage.exists(f"{served[number]}/saved_model.pb")
+                state = VersionState.SERVED if complete else VersionState.INCOMPLETE
+            elif number in rolled_back:
+                state = VersionState.ROLLED_BACK
+            elif record is not None and record.pruned_at is not None:
+                state = VersionState.PRUNED
+            else:
+                state = VersionState.ABSENT
+            folder = served.get(number) or rolled_back.get(number)
+            directory = self.storage.uri(folder) if folder else None
+            found.append(Version(number, state, record, directory))
+        return found
+
+    def served(self) -> list[Version]:
+        """Returns the versions that a server may load, newest first."""
+        return [version for version in self.versions() if version.state is VersionState.SERVED]
+
+    def newest_served(self) -> Version | None:
+        """Returns the newest served version that has a record, the baseline of the next model."""
+        return next((version for version in self.served() if version.record is not None), None)
+
+    def get(self, number: int) -> Version | None:
+        """Returns a version by its number."""
+        return next((version for version in self.versions() if version.number == number), None)
+
+    def is_intact(self, version: Version) -> bool:
+        """Whether a version's directory holds, byte for byte, what its record says."""
+        if version.record is None or version.directory is None:
+            return False
+        return self.storage.checksums(_name_in(version.directory)) == version.record.checksums
+
+    def statistics(self, number: int) -> str | None:
+        """Returns where the statistics of a version's training data are kept, if they are."""
+        name = f"{number}.statistics"
+        if name not in self.storage.names(_RECORDS):
+            return None
+        return self.storage.uri(f"{_RECORDS}/{name}")
+
+    def next_number(self) -> int:
+        """Returns the UNIX time, or one more than the highest number ever used if that is later."""
+        used = [version.number for version in self.versions()]
+        used.append(int(self.storage.read(_HIGHEST) or 0))
+        return max(int(time.time()), max(used) + 1)
+
+    def write_highest(self, number: int) -> None:
+        """Remembers that a number is used, whatever becomes of its version."""
+        self.storage.write(_HIGHEST, f"{number}\n")
+
+    def write_record(self, record: VersionRecord) -> None:
+        """Writes or replaces a version's record."""
+        self.storage.write(f"{_RECORDS}/{record.version}.json", record.model_dump_json(indent=2))
+
+    def write_statistics(self, number: int, source: Path) -> None:
+        """Copies the statistics of a version's training data beside its record."""
+        self.storage.copy_in(source, f"{_RECORDS}/{number}.statistics")
+
+    def remove_statistics(self, number: int) -> None:
+        """Removes a version's statistics."""
+        self.storage.remove(f"{_RECORDS}/{number}.statistics")
+
+    def retire(self, version: Version) -> None:
+        """Renames a served version so that servers let go of it."""
+        if version.directory is None:
+            raise ValueError(f"version {version.number} has no directory")
+        self.storage.rename(_name_in(version.directory), f"{version.number}{_ROLLED_BACK}")
+
+    def remove(self, version: Version) -> None:
+        """Removes a version's directory; its record stays."""
+        if version.directory is not None:
+            self.storage.remove(_name_in(version.directory))
+
+    def _records(self) -> dict[int, VersionRecord]:
+        records = {}
+        for name in self.storage.names(_RECORDS):
+            number = _as_version(name.removesuffix(".json")) if name.endswith(".json") else None
+            text = self.storage.read(f"{_RECORDS}/{name}") if number is not None else None
+            if number is None or text is None:
+                continue
+            try:
+                records[number] = VersionRecord.model_validate_json(text)
+            except ValidationError as error:
+                path = self.storage.uri(f"{_RECORDS}/{name}")
+                logger.warning("%s is no version record and is passed over: %s", path, error)
+        return records
+
+
+def _as_version(name: str) -> int | None:
+    """Reads a directory's name as TensorFlow Serving does; leading zeros are fine."""
+    if not re.fullmatch(r"[0-9]+", name) or int(name) > _INT64_MAX:
+        return None
+    return int(name)
+
+
+def _name_in(directory: str) -> str:
+    return directory.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,241 @@
+"""Model configs: what is legal, labels, reloads (research F10)."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tensorflow.core.protobuf import config_pb2
+from tensorflow_serving.apis import model_management_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.model_server.config import read_text_proto
+from serving.model_server.core import CoreOptions, ServerCore
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.grpc_services import Services
+from serving.model_server.loader import LoaderOptions, SavedModelLoader
+from serving.model_server.manager import ManagerOptions
+from serving.model_server.metrics import Metrics
+
+StartCore = Callable[..., ServerCore]
+
+
+def config(models: str) -> Any:
+    text = f"model_config_list {{ {models} }}"
+    return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+
+
+def model(base: Path | str, name: str = "m", more: str = "") -> str:
+    has_platform = "model_platform" in more or "model_type" in more
+    platform = "" if has_platform else 'model_platform: "tensorflow"'
+    return f'config {{ name: "{name}" base_path: "{base}" {platform} {more} }}'
+
+
+def labels(**versions: int) -> str:
+    return " ".join(
+        f'version_labels {{ key: "{label}" value: {version} }}'
+        for label, version in versions.items()
+    )
+
+
+@pytest.fixture
+def base(conformance: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(conformance / "models" / "half_plus", tmp_path / "half_plus")
+
+
+@pytest.fixture
+def start() -> Iterator[StartCore]:
+    cores = []
+
+    def starter(models: str, **options: Any) -> ServerCore:
+        metrics = Metrics()
+        session_config = config_pb2.ConfigProto(inter_op_parallelism_threads=-1)
+        core = ServerCore(
+            SavedModelLoader(LoaderOptions(session_config), metrics),
+            CoreOptions(manager=ManagerOptions(max_num_load_retries=0), **options),
+            metrics,
+        )
+        cores.append(core)
+        core.start(config(models))
+        return core
+
+    yield starter
+    for core in cores:
+        core.stop()
+
+
+def refusal_of(action: Callable[[], Any]) -> tuple[Code, str]:
+    with pytest.raises(ServingError) as refusal:
+        action()
+    return refusal.value.code, refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (
+            model("/a") + model("/b"),
+            "Illegal to list model m multiple times in config list",
+        ),
+        (
+            model("relative/path"),
+            "Expected model m to have an absolute path or URI; got base_path()=relative/path",
+        ),
+        (
+            model("/a", more='model_platform: "tensorflow" model_type: TENSORFLOW'),
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            "ModelServerConfig::model_platform, model name is m",
+        ),
+        (
+            model("/a", more='model_platform: ""'),
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform, model name is m",
+        ),
+        (
+            model("/a", more='model_platform: "tflite"'),
+            "Model m requests unsupported platform tflite",
+        ),
+    ],
+)
+def test_an_illegal_config_is_refused(start: StartCore, models: str, message: str) -> None:
+    assert refusal_of(lambda: start(models)) == (Code.INVALID_ARGUMENT, message)
+
+
+def test_a_config_that_cannot_be_parsed_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "models.config"
+    file.write_text("model_config_list { config { nmae: 'm' } }")
+    code, message = refusal_of(
+        lambda: read_text_proto(file, model_server_config_pb2.ModelServerConfig())
+    )
+    assert code == Code.INVALID_ARGUMENT
+    assert message.startswith(
+        f"Invalid protobuf file: '{file}': "
+        "Error parsing text-format tensorflow.serving.ModelServerConfig: "
+    )
+
+
+def test_a_server_may_start_with_no_models_and_get_them_later(base: Path) -> None:
+    metrics = Metrics()
+    session_config = config_pb2.ConfigProto(inter_op_parallelism_threads=-1)
+    loader = SavedModelLoader(LoaderOptions(session_config), metrics)
+    core = ServerCore(loader, CoreOptions(), metrics)
+    core.start(model_server_config_pb2.ModelServerConfig())
+    code, _ = refusal_of(lambda: core.labelled_version("m", "stable"))
+    assert code == Code.UNAVAILABLE
+    code, _ = refusal_of(lambda: core.reload_config(config(model(base, more=labels(stable=2)))))
+    assert code == Code.FAILED_PRECONDITION
+    core.reload_config(config(model(base)))
+    with core.servable("m") as servable:
+        assert servable.version == 2
+    core.stop()
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_start(start: StartCore, tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    code, message = refusal_of(lambda: start(model(tmp_path / "m")))
+    assert code == Code.UNKNOWN
+    assert message.startswith(
+        "1 servable(s) did not become available: {{{name: m version: 1} due to error: NOT_FOUND: "
+    )
+
+
+def test_a_deprecated_model_type_still_works(start: StartCore, base: Path) -> None:
+    core = start(model(base, more="model_type: TENSORFLOW"))
+    assert core.model_status("m")[0].version == 2
+
+
+def test_labels_of_unloaded_versions_are_fatal_at_the_start(start: StartCore, base: Path) -> None:
+    assert refusal_of(lambda: start(model(base, more=labels(stable=2)))) == (
+        Code.FAILED_PRECONDITION,
+        "Request to assign label to version 2 of model m, which is not currently available for "
+        "inference",
+    )
+
+
+def test_a_label_is_given_once_its_version_is_available(start: StartCore, base: Path) -> None:
+    core = start(model(base))
+    core.reload_config(config(model(base, more=labels(stable=2))))
+    assert core.labelled_version("m", "stable") == 2
+    code, _ = refusal_of(lambda: core.reload_config(config(model(base, more=labels(stable=1)))))
+    assert code == Code.FAILED_PRECONDITION
+    assert core.labelled_version("m", "stable") == 2
+
+
+def test_only_new_labels_may_name_unavailable_versions(start: StartCore, base: Path) -> None:
+    core = start(
+        model(base, more=labels(stable=2)), allow_version_labels_for_unavailable_models=True
+    )
+    core.reload_config(config(model(base, more=labels(stable=2, next=99))))
+    assert core.labelled_version("m", "next") == 99
+    code, _ = refusal_of(lambda: core.reload_config(config(model(base, more=labels(stable=98)))))
+    assert code == Code.FAILED_PRECONDITION
+
+
+def test_a_reload_adds_and_removes_models(start: StartCore, base: Path) -> None:
+    core = start(model(base, "first"))
+    core.reload_config(config(model(base, "second", "model_version_policy { all {} }")))
+    with core.servable("second") as servable:
+        assert servable.version == 2
+
+
+def test_a_reload_request_says_how_much_metrics_grew(start: StartCore, base: Path) -> None:
+    services = Services(start(model(base)))
+    request = model_management_pb2.ReloadConfigRequest()
+    request.config.CopyFrom(config(model(base) + model(base, "second")))
+    request.metric_names.append("/tensorflow/cc/saved_model/load_attempt_count")
+    response = services.reload_config(request)
+    assert response.status.error_code == Code.OK
+    [metric] = response.metric
+    assert metric.int64_value_increase == 1
+
+
+def test_a_reload_request_without_a_model_list_is_refused(start: StartCore, base: Path) -> None:
+    services = Services(start(model(base)))
+    assert refusal_of(
+        lambda: services.reload_config(model_management_pb2.ReloadConfigRequest())
+    ) == (
+        Code.INVALID_ARGUMENT,
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+        "Only ModelConfigList is currently supported",
+    )
+
+
+def test_a_reload_that_cannot_load_its_new_model_says_so(
+    start: StartCore, base: Path, tmp_path: Path
+) -> None:
+    core = start(model(base))
+    (tmp_path / "bad" / "1").mkdir(parents=True)
+    code, message = refusal_of(
+        lambda: core.reload_config(config(model(base) + model(tmp_path / "bad", "bad")))
+    )
+    assert code == Code.UNKNOWN
+    assert message.startswith("1 model(s) did not become available: ")
+    with core.servable("m") as servable:
+        assert servable.version == 2
+
+
+def test_a_models_platform_cannot_change(start: StartCore, base: Path) -> None:
+    core = start(model(base))
+    assert refusal_of(
+        lambda: core.reload_config(config(model(base, more='model_platform: "tflite"')))
+    ) == (
+        Code.INVALID_ARGUMENT,
+        "Illegal to change a model's platform. For model m platform was tensorflow and new "
+        "platform requested is tflite",
+    )
+
+
+def test_a_version_policy_can_change(start: StartCore, base: Path) -> None:
+    core = start(model(base), file_system_poll_wait_seconds=1)
+    core.reload_config(
+        config(model(base, more="model_version_policy { specific { versions: 1 } }"))
+    )
+    deadline = time.monotonic() + 10
+    while [item.state.name for item in core.model_status("m")] != ["END", "AVAILABLE"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with core.servable("m") as servable:
+        assert servable.version == 1

@@ -1,0 +1,222 @@
+"""The manager with a loader that loads nothing: transitions, retries, versions in use."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.manager import Manager, ManagerOptions
+from serving.model_server.state_monitor import State, StateMonitor
+from serving.model_server.version_policy import AspiredVersionPolicy
+
+
+class FakeServable:
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class FakeLoader:
+    """Fails the versions in `broken`; waits for `gate` before it returns the others."""
+
+    def __init__(self) -> None:
+        self.broken: set[int] = set()
+        self.attempts: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.loaded: dict[int, FakeServable] = {}
+
+    def load(self, name: str, version: int, path: Path) -> Any:
+        self.attempts.append(version)
+        if version in self.broken:
+            raise ServingError(Code.NOT_FOUND, f"no {path}")
+        assert self.gate.wait(10)
+        self.loaded[version] = FakeServable(version)
+        return self.loaded[version]
+
+
+class RecordingMonitor(StateMonitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[tuple[int, State]] = []
+
+    def publish(
+        self, name: str, version: int, state: State, error: ServingError | None = None
+    ) -> None:
+        self.events.append((version, state))
+        super().publish(name, version, state, error)
+
+
+@pytest.fixture
+def loader() -> FakeLoader:
+    return FakeLoader()
+
+
+@pytest.fixture
+def monitor() -> RecordingMonitor:
+    return RecordingMonitor()
+
+
+@pytest.fixture
+def start(loader: FakeLoader, monitor: RecordingMonitor) -> Iterator[Callable[..., Manager]]:
+    managers = []
+
+    def starter(**options: Any) -> Manager:
+        options = {"max_num_load_retries": 0} | options
+        manager = Manager(cast(Any, loader), monitor, ManagerOptions(**options))
+        manager.start()
+        managers.append(manager)
+        return manager
+
+    yield starter
+    loader.gate.set()
+    for manager in managers:
+        manager.stop()
+
+
+def aspire(manager: Manager, *versions: int) -> None:
+    manager.set_aspired_versions("m", {version: Path(f"/m/{version}") for version in versions})
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def states(monitor: StateMonitor) -> dict[int, State]:
+    return {item.version: item.state for item in monitor.versions("m")}
+
+
+def test_the_old_version_serves_until_the_new_one_is_available(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    loader.gate.clear()
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.LOADING})
+    with manager.handle("m", None) as servable:
+        assert servable.version == 1
+    loader.gate.set()
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.AVAILABLE})
+    with manager.handle("m", None) as servable:
+        assert servable.version == 2
+    assert monitor.events == [
+        (1, State.START),
+        (1, State.LOADING),
+        (1, State.AVAILABLE),
+        (2, State.START),
+        (2, State.LOADING),
+        (2, State.AVAILABLE),
+        (1, State.UNLOADING),
+        (1, State.END),
+    ]
+
+
+def test_resource_preserving_unloads_first(
+    start: Callable[..., Manager], monitor: RecordingMonitor
+) -> None:
+    manager = start(policy=AspiredVersionPolicy.RESOURCE_PRESERVING)
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.AVAILABLE})
+    assert monitor.events.index((1, State.END)) < monitor.events.index((2, State.LOADING))
+
+
+def test_a_version_in_use_is_unloaded_only_after_its_last_request(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    with manager.handle("m", 1):
+        aspire(manager, 2)
+        eventually(lambda: states(monitor) == {1: State.UNLOADING, 2: State.AVAILABLE})
+        with pytest.raises(ServingError, match=r"Specific\(m, 1\)"):
+            manager.handle("m", 1)
+        assert not loader.loaded[1].is_closed
+    eventually(lambda: states(monitor)[1] == State.END)
+    assert loader.loaded[1].is_closed
+
+
+def test_a_failed_load_is_retried_then_ends_with_its_error(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    loader.broken = {1}
+    manager = start(max_num_load_retries=2, load_retry_interval_micros=1000)
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.END})
+    assert loader.attempts == [1, 1, 1]
+    [status] = monitor.versions("m")
+    assert (status.code, status.message) == (Code.NOT_FOUND, "no /m/1")
+
+
+def test_a_failed_version_never_disturbs_the_one_being_served(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    loader.broken = {2}
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.END})
+    aspire(manager, 3)
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.END, 3: State.AVAILABLE})
+
+
+def test_a_version_taken_away_is_not_retried_any_more(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    loader.broken = {1}
+    manager = start(max_num_load_retries=5, load_retry_interval_micros=3_600_000_000)
+    aspire(manager, 1)
+    eventually(lambda: loader.attempts == [1])
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.AVAILABLE})
+    assert loader.attempts == [1, 2]
+
+
+def test_a_version_that_comes_back_is_loaded_again(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    for versions in ((1,), (2,), (1,)):
+        aspire(manager, *versions)
+        newest = versions[0]
+        eventually(lambda newest=newest: states(monitor).get(newest) == State.AVAILABLE)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.END})
+    assert loader.attempts == [1, 2, 1]
+
+
+def test_with_no_version_wanted_all_are_unloaded(
+    start: Callable[..., Manager], monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1, 2)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.AVAILABLE})
+    aspire(manager)
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.END})
+    with pytest.raises(ServingError, match=r"Latest\(m\)"):
+        manager.handle("m", None)
+
+
+def test_load_threads_load_side_by_side(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    loader.gate.clear()
+    manager = start(num_load_threads=2, num_unload_threads=1)
+    aspire(manager, 1, 2)
+    eventually(lambda: states(monitor) == {1: State.LOADING, 2: State.LOADING})
+    loader.gate.set()
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.AVAILABLE})

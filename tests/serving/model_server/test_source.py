@@ -1,0 +1,86 @@
+"""Which versions a base path holds, and which of them a policy wants (research F10)."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.source import (
+    AspiredVersions,
+    FileSystemSource,
+    MonitoredModel,
+    VersionChoice,
+    aspired_versions,
+    version_number,
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    for name in ("1", "2", "013", "20170111173521", ".5", "6.denied", "tmp-7", "9x"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("1", 1),
+        ("013", 13),
+        ("20170111173521", 20170111173521),
+        ("9223372036854775807", 2**63 - 1),
+        ("9223372036854775808", None),
+        ("1.0", None),
+        ("1_000", None),
+        ("2.denied", None),
+        (".1", None),
+        ("", None),
+        ("\u0661", None),
+    ],
+)
+def test_a_version_is_a_folder_named_by_an_int64(name: str, number: int | None) -> None:
+    assert version_number(name) == number
+
+
+@pytest.mark.parametrize(
+    ("model", "versions"),
+    [
+        ({}, {20170111173521}),
+        ({"num_versions": 2}, {20170111173521, 13}),
+        ({"num_versions": 99}, {20170111173521, 13, 2, 1}),
+        ({"choice": VersionChoice.ALL}, {20170111173521, 13, 2, 1}),
+        ({"choice": VersionChoice.SPECIFIC, "versions": frozenset([1, 13, 4])}, {1, 13}),
+        ({"choice": VersionChoice.SPECIFIC, "versions": frozenset([4])}, set()),
+    ],
+)
+def test_a_policy_chooses_among_the_versions(
+    base: Path, model: dict[str, object], versions: set[int]
+) -> None:
+    aspired = aspired_versions(MonitoredModel("m", base, **model))  # type: ignore[arg-type]
+    assert set(aspired) == versions
+    assert all(version_number(path.name) == version for version, path in aspired.items())
+
+
+def test_a_missing_base_path_is_named() -> None:
+    with pytest.raises(ServingError) as refusal:
+        aspired_versions(MonitoredModel("m", Path("/nowhere/m")))
+    assert refusal.value.code == Code.INVALID_ARGUMENT
+    assert refusal.value.message.startswith("Could not find base path /nowhere/m for servable m")
+
+
+def test_a_base_path_that_vanishes_unloads_nothing(base: Path) -> None:
+    calls: list[tuple[str, AspiredVersions]] = []
+    source = FileSystemSource(lambda name, versions: calls.append((name, versions)), 0)
+    source.update([MonitoredModel("m", base)])
+    source.poll()
+    base.rename(base.with_name("gone"))
+    source.poll()
+    assert [set(versions) for _, versions in calls] == [{20170111173521}]
+
+
+def test_a_model_no_longer_configured_wants_no_versions(base: Path) -> None:
+    calls: list[tuple[str, AspiredVersions]] = []
+    source = FileSystemSource(lambda name, versions: calls.append((name, versions)), 0)
+    source.update([MonitoredModel("m", base)])
+    source.update([MonitoredModel("other", base)])
+    assert calls == [("m", {})]
