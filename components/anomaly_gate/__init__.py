@@ -1,0 +1,1 @@
+"""A node that stops a run when its data has anomalies."""

@@ -1,0 +1,1 @@
+"""An ExampleGen that reads IDX image and label files."""

@@ -1,0 +1,89 @@
+"""Reads every file once before any work is done, so that bad data costs seconds and is named."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.idx_example_gen import idx, splits
+from components.idx_example_gen.layout import Layout, Pair
+from components.refusal import DataRefused
+
+_NAMED_POSITIONS = 5
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many examples each split gets."""
+
+    by_split: dict[str, int]
+
+
+def verify(layout: Layout, class_count: int) -> Counts:
+    """Reads and checks all files of `layout`.
+
+    Raises:
+        DataRefused: with one sentence for every defect found, each naming its file; or naming the
+            split that would be empty.
+    """
+    reasons = list(layout.defects)
+    counts: Counter[str] = Counter()
+    for pair in layout.pairs:
+        try:
+            images, _ = read_pair(pair, class_count)
+        except DataRefused as refusal:
+            reasons.extend(refusal.reasons)
+            continue
+        places = splits.split_of(pair.role, splits.digests(images))
+        for position, count in enumerate(np.bincount(places, minlength=len(splits.SPLITS))):
+            counts[splits.SPLITS[position]] += int(count)
+    if not reasons:
+        files = ", ".join(str(pair.images) for pair in layout.pairs)
+        reasons = [
+            f"{files}: too few images, none falls into the split {split}"
+            for split in splits.SPLITS
+            if not counts[split]
+        ]
+    if reasons:
+        raise DataRefused(reasons)
+    return Counts(dict(counts))
+
+
+def read_pair(pair: Pair, class_count: int) -> tuple[idx.Bytes, idx.Bytes]:
+    """Reads a pair: uint8 [examples, height, width] and uint8 [examples].
+
+    Raises:
+        DataRefused: a file cannot be read, holds no image, or the two do not fit together.
+    """
+    reasons: list[str] = []
+    arrays: list[idx.Bytes] = []
+    for read, path in ((idx.read_images, pair.images), (idx.read_labels, pair.labels)):
+        try:
+            arrays.append(read(path))
+        except idx.IdxError as error:
+            reasons.append(str(error))
+    if not reasons:
+        reasons = _misfits(pair, arrays, class_count)
+    if reasons:
+        raise DataRefused(reasons)
+    images, labels = arrays
+    return images, labels
+
+
+def _misfits(pair: Pair, arrays: Sequence[idx.Bytes], class_count: int) -> list[str]:
+    images, labels = arrays
+    if images.size == 0:
+        return [f"{pair.images}: holds no image"]
+    if len(images) != len(labels):
+        return [
+            f"{pair.labels}: {len(labels)} labels for the {len(images)} images of {pair.images}"
+        ]
+    wrong = np.flatnonzero(labels >= class_count)
+    if not wrong.size:
+        return []
+    shown = ", ".join(f"{labels[place]} at {place}" for place in wrong[:_NAMED_POSITIONS])
+    return [
+        f"{pair.labels}: {wrong.size} labels outside 0 to {class_count - 1} "
+        f"({shown}{', ...' if wrong.size > _NAMED_POSITIONS else ''})"
+    ]

@@ -1,0 +1,1 @@
+"""Model servers that a candidate can be tried on, behind one small interface."""

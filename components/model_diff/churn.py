@@ -1,0 +1,148 @@
+"""Churn: how often two models disagree on the same examples, and where.
+
+A new model of equal accuracy may still change many answers, each of which is a change that users
+of the old one see.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from pydantic import BaseModel, Field
+
+_BATCH = 500
+_WORST = 10
+
+
+class ClassChurn(BaseModel):
+    """What became of the examples of one true class."""
+
+    examples: int
+    changed: int
+    fixed: int
+    broken: int
+
+    @property
+    def share(self) -> float:
+        """Share of its examples whose label changed, 0 to 1."""
+        return self.changed / self.examples if self.examples else 0.0
+
+
+class ChangedExample(BaseModel):
+    """An example whose label changed; `position` counts from 0 within the split."""
+
+    position: int
+    truth: str
+    before: str
+    after: str
+    before_probability: float
+    after_probability: float
+
+
+class Churn(BaseModel):
+    """How often two models disagree.
+
+    Attributes:
+        examples: how many were compared.
+        changed: for how many the label changed; `fixed` became right, `broken` wrong.
+        classes: the same by true label.
+        worst: changed examples, those first whose right answer was lost with most certainty.
+    """
+
+    examples: int
+    changed: int
+    fixed: int
+    broken: int
+    classes: dict[str, ClassChurn] = Field(default_factory=dict)
+    worst: list[ChangedExample] = Field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Share of all examples whose label changed, 0 to 1."""
+        return self.changed / self.examples if self.examples else 0.0
+
+
+def predict(
+    model: Path, examples: Sequence[bytes], signature: str, output: str = "probabilities"
+) -> np.ndarray:
+    """Returns a SavedModel's class probabilities, float32 [examples, classes].
+
+    Args:
+        model: the SavedModel's directory.
+        examples: serialized tf.Examples.
+        signature: a signature whose only input takes them.
+        output: its output with the probabilities.
+
+    Raises:
+        ValueError: the model has no such signature or output.
+    """
+    loaded = tf.saved_model.load(str(model))
+    if signature not in loaded.signatures:
+        raise ValueError(f"{model} has no signature {signature}")
+    run = loaded.signatures[signature]
+    if output not in run.structured_outputs:
+        raise ValueError(f"signature {signature} of {model} has no output {output}")
+    (argument,) = run.structured_input_signature[1]
+    batches = [
+        run(**{argument: tf.constant(examples[start : start + _BATCH])})[output].numpy()
+        for start in range(0, len(examples), _BATCH)
+    ]
+    return np.concatenate(batches)
+
+
+def true_classes(examples: Sequence[bytes], label_feature: str) -> np.ndarray:
+    """Returns the class ids in serialized tf.Examples, int64 [examples]."""
+    return np.array(
+        [
+            tf.train.Example.FromString(example).features.feature[label_feature].int64_list.value[0]
+            for example in examples
+        ]
+    )
+
+
+def compare(
+    before: np.ndarray, after: np.ndarray, truth: np.ndarray, labels: Sequence[str]
+) -> Churn:
+    """Compares two models' probabilities.
+
+    Args:
+        before: the old model's, [examples, classes].
+        after: the new model's, alike.
+        truth: class ids [examples].
+        labels: the vocabulary, in the order of class ids.
+    """
+    old, new = before.argmax(axis=1), after.argmax(axis=1)
+    changed = old != new
+    fixed, broken = changed & (new == truth), changed & (old == truth)
+    classes = {
+        label: ClassChurn(
+            examples=int((truth == class_id).sum()),
+            changed=int(changed[truth == class_id].sum()),
+            fixed=int(fixed[truth == class_id].sum()),
+            broken=int(broken[truth == class_id].sum()),
+        )
+        for class_id, label in enumerate(labels)
+    }
+    rows = np.arange(len(truth))
+    lost = before[rows, truth] - after[rows, truth]
+    positions = np.flatnonzero(changed)
+    worst = positions[np.argsort(-lost[positions], kind="stable")][:_WORST]
+    return Churn(
+        examples=len(truth),
+        changed=int(changed.sum()),
+        fixed=int(fixed.sum()),
+        broken=int(broken.sum()),
+        classes=classes,
+        worst=[
+            ChangedExample(
+                position=int(row),
+                truth=labels[truth[row]],
+                before=labels[old[row]],
+                after=labels[new[row]],
+                before_probability=round(float(before[row, old[row]]), 4),
+                after_probability=round(float(after[row, new[row]]), 4),
+            )
+            for row in worst
+        ],
+    )

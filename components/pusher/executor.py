@@ -1,0 +1,217 @@
+"""What Pusher does: publish, check the live server, prune, and say what became of it."""
+
+import json
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from components.infra_validator.blessing import (
+    Blessing,
+    is_blessed,
+    read_blessing,
+    stamped_model,
+)
+from components.pusher.live_check import LiveCheckError, check_live_server
+from serving import versions
+from serving.versions import PublishOutcome, PublishStatus, Pushed, VersionStore
+
+logger = logging.getLogger(__name__)
+
+INFRA_BLESSING_KEY = "infra_blessing"
+MODEL_BLESSING_KEY = "model_blessing"
+DIFF_BLESSING_KEY = "diff_blessing"
+EVALUATION_KEY = "evaluation"
+EXAMPLES_KEY = "examples"
+STATISTICS_KEY = "statistics"
+PUSHED_MODEL_KEY = "pushed_model"
+
+DESTINATION_KEY = "destination"
+KEEP_KEY = "keep"
+FAIL_WHEN_REFUSED_KEY = "fail_when_refused"
+CODE_REVISION_KEY = "code_revision"
+RUN_FINGERPRINT_KEY = "run_fingerprint"
+LIVE_SERVER_KEY = "live_server"
+LIVE_TIMEOUT_KEY = "live_timeout_seconds"
+MODEL_NAME_KEY = "model_name"
+
+# Names of the artifact's custom properties; the first three are TFX's.
+PUSHED_PROPERTY = "pushed"
+DESTINATION_PROPERTY = "pushed_destination"
+VERSION_PROPERTY = "pushed_version"
+STATUS_PROPERTY = "status"
+REASONS_PROPERTY = "reasons"
+
+
+_REFUSED_BY = {
+    MODEL_BLESSING_KEY: "Evaluator did not bless the model: it missed a threshold.",
+    DIFF_BLESSING_KEY: "ModelDiff did not bless the model: it changes too many labels.",
+}
+
+
+class PushVerdict(StrEnum):
+    """What became of the model."""
+
+    PUSHED = "pushed"
+    UP_TO_DATE = "up_to_date"
+    NOT_BLESSED = "not_blessed"
+    INFRA_REFUSED = "infra_refused"
+    REFUSED = "refused"  # its bytes were rolled back earlier
+    ROLLED_BACK = "rolled_back"  # pushed, and taken back by the live check
+
+
+class NotPushedError(PermissionError):
+    """The model was refused, and the node was told to fail in that case."""
+
+
+class PushResult(BaseModel):
+    """What became of the model, of which version, where, and why it was not pushed."""
+
+    status: PushVerdict
+    version: int | None = None
+    destination: str | None = None
+    reasons: list[str] = Field(default_factory=list)
+
+
+class Executor(base_executor.BaseExecutor):
+    """Pushes a model that both validators blessed."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes the model, or says in the output artifact why it did not.
+
+        Raises:
+            serving.versions.PublishError: the destination could not be written.
+            NotPushedError: the model was refused and `fail_when_refused` is set.
+        """
+        result = self._refusal(input_dict) or self._push(input_dict, exec_properties)
+        artifact = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
+        _write_result(result, artifact)
+        if result.status in (PushVerdict.PUSHED, PushVerdict.UP_TO_DATE):
+            logger.info("%s: version %s at %s", result.status, result.version, result.destination)
+            return
+        logger.warning("not pushed (%s): %s", result.status, "; ".join(result.reasons))
+        if exec_properties.get(FAIL_WHEN_REFUSED_KEY):
+            raise NotPushedError(f"not pushed ({result.status}): {'; '.join(result.reasons)}")
+
+    def _refusal(self, input_dict: dict[str, list[types.Artifact]]) -> PushResult | None:
+        for key, reason in _REFUSED_BY.items():
+            if not all(is_blessed(verdict) for verdict in input_dict.get(key) or []):
+                return PushResult(status=PushVerdict.NOT_BLESSED, reasons=[reason])
+        blessing = _infra_blessing(input_dict)
+        if not blessing.blessed:
+            return PushResult(status=PushVerdict.INFRA_REFUSED, reasons=blessing.reasons)
+        return None
+
+    def _push(
+        self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+    ) -> PushResult:
+        blessing = _infra_blessing(input_dict)
+        blessing_uri = artifact_utils.get_single_uri(input_dict[INFRA_BLESSING_KEY])
+        store = VersionStore(exec_properties[DESTINATION_KEY])
+        statistics = input_dict.get(STATISTICS_KEY)
+        outcome = versions.publish(
+            store,
+            stamped_model(blessing_uri),
+            self._pushed(input_dict, exec_properties, blessing),
+            blessed=blessing.checksums,
+            statistics=Path(statistics[0].uri) if statistics else None,
+        )
+        if outcome.status is PublishStatus.REFUSED:
+            return _as_result(PushVerdict.REFUSED, outcome)
+        if outcome.status is PublishStatus.UP_TO_DATE:
+            return _as_result(PushVerdict.UP_TO_DATE, outcome)
+        if exec_properties.get(LIVE_SERVER_KEY):
+            try:
+                check_live_server(
+                    exec_properties[LIVE_SERVER_KEY],
+                    exec_properties[MODEL_NAME_KEY],
+                    outcome.version,
+                    stamped_model(blessing_uri),
+                    float(exec_properties.get(LIVE_TIMEOUT_KEY) or 60.0),
+                )
+            except LiveCheckError as failure:
+                versions.roll_back(store, outcome.version, str(failure), allow_last=True)
+                return _as_result(PushVerdict.ROLLED_BACK, outcome, [str(failure)])
+        versions.prune(store, exec_properties[KEEP_KEY])
+        return _as_result(PushVerdict.PUSHED, outcome)
+
+    def _pushed(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+        blessing: Blessing,
+    ) -> Pushed:
+        run_id = (self._context.pipeline_run_id if self._context else None) or ""
+        node = self._context.pipeline_node if self._context else None
+        node_id = node.node_info.id if node else "Pusher"
+        # Without a run id, the blessing stands for the execution: a retry is given the same one.
+        execution = f"{run_id}/{node_id}" if run_id else input_dict[INFRA_BLESSING_KEY][0].uri
+        return Pushed(
+            run_id=run_id,
+            execution=execution,
+            code_revision=exec_properties.get(CODE_REVISION_KEY) or "",
+            fingerprint=exec_properties.get(RUN_FINGERPRINT_KEY) or "",
+            spans=_spans(input_dict.get(EXAMPLES_KEY) or []),
+            metrics=_metrics(input_dict.get(EVALUATION_KEY) or []),
+            model_server=blessing.model_server,
+        )
+
+
+def read_result(artifact: types.Artifact) -> PushResult:
+    """Reads what became of the model from the properties of a `pushed_model` artifact."""
+    return PushResult(
+        status=PushVerdict(artifact.get_string_custom_property(STATUS_PROPERTY)),
+        version=int(artifact.get_string_custom_property(VERSION_PROPERTY) or 0) or None,
+        destination=artifact.get_string_custom_property(DESTINATION_PROPERTY) or None,
+        reasons=json.loads(artifact.get_string_custom_property(REASONS_PROPERTY) or "[]"),
+    )
+
+
+def _write_result(result: PushResult, artifact: types.Artifact) -> None:
+    artifact.set_int_custom_property(PUSHED_PROPERTY, int(result.status is PushVerdict.PUSHED))
+    artifact.set_string_custom_property(STATUS_PROPERTY, result.status)
+    artifact.set_string_custom_property(REASONS_PROPERTY, json.dumps(result.reasons))
+    artifact.set_string_custom_property(VERSION_PROPERTY, str(result.version or ""))
+    artifact.set_string_custom_property(DESTINATION_PROPERTY, result.destination or "")
+
+
+def _as_result(
+    status: PushVerdict, outcome: PublishOutcome, reasons: list[str] | None = None
+) -> PushResult:
+    return PushResult(
+        status=status,
+        version=outcome.version,
+        destination=outcome.directory,
+        reasons=reasons or outcome.reasons,
+    )
+
+
+def _infra_blessing(input_dict: dict[str, list[types.Artifact]]) -> Blessing:
+    return read_blessing(artifact_utils.get_single_uri(input_dict[INFRA_BLESSING_KEY]))
+
+
+def _spans(examples: list[types.Artifact]) -> list[int]:
+    spans: set[int] = set()
+    for artifact in examples:
+        listed = artifact.get_string_custom_property("spans")
+        spans.update(json.loads(listed) if listed else [artifact.span or 0])
+    return sorted(spans)
+
+
+def _metrics(evaluations: list[types.Artifact]) -> dict[str, Any]:
+    if not evaluations:
+        return {}
+    # TFMA takes seconds to import.
+    from components.tfma_metrics import read_metrics
+
+    return read_metrics(evaluations[0].uri).model_dump(mode="json")

@@ -1,0 +1,59 @@
+"""After the push: the live server must come to serve the version, and answer a request with it."""
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from components.infra_validator.rest import rest_body, rest_path
+from components.infra_validator.warmup import read_warmup
+from serving.versions.live import base_url, wait_until_available
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 30.0
+
+
+class LiveCheckError(Exception):
+    """The live server does not serve the version that was pushed."""
+
+
+def check_live_server(
+    server: str, model_name: str, version: int, model: Path, timeout_seconds: float
+) -> None:
+    """Waits until a server reports the version AVAILABLE, and has it answer one request.
+
+    The request is the model's own first warmup request.
+
+    Args:
+        server: REST address, `http://host:port`.
+        model_name: under which the server serves the model.
+        version: the version that was pushed.
+        model: the SavedModel.
+        timeout_seconds: how long the version may take to become AVAILABLE.
+
+    Raises:
+        LiveCheckError: with what the server said instead.
+    """
+    try:
+        wait_until_available(server, model_name, version, timeout_seconds)
+    except TimeoutError as error:
+        raise LiveCheckError(f"Live check failed: {error}.") from error
+    for request in read_warmup(model):
+        path = rest_path(request).replace(":", f"/versions/{version}:")
+        _post(f"{base_url(server)}{path}", json.dumps(rest_body(request)).encode())
+        logger.info("live server %s answers with version %d", server, version)
+        return
+
+
+def _post(url: str, body: bytes) -> None:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as response:
+            json.load(response)
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")[:300]
+        raise LiveCheckError(f"Live check failed: {url} answered {error.code}: {text}") from error
+    except (OSError, ValueError) as error:
+        raise LiveCheckError(f"Live check failed: {url} did not answer: {error}") from error

@@ -1,0 +1,1 @@
+"""A DistributionValidator that looks at the newest span alone."""

@@ -1,0 +1,191 @@
+"""IdxExampleGen launched from compiled IR, on the committed sample."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.orchestration.data_types import RuntimeParameter
+
+from components.idx_example_gen import component, idx
+from components.refusal import DataRefused
+
+SAMPLE = Path(__file__).parents[3] / "data" / "sample"
+
+
+def _read(artifact, split: str) -> list:
+    examples = []
+    for path in sorted((Path(artifact.uri) / f"Split-{split}").iterdir()):
+        for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator():
+            examples.append(tf.train.Example.FromString(record).features.feature)
+    return examples
+
+
+def _origins(examples: list) -> dict[str, int]:
+    names, counts = np.unique(
+        [example["origin"].bytes_list.value[0].decode() for example in examples],
+        return_counts=True,
+    )
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _shard_bytes(artifact) -> dict[str, bytes]:
+    uri = Path(artifact.uri)
+    return {str(path.relative_to(uri)): path.read_bytes() for path in sorted(uri.rglob("*.gz"))}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data root with the sample and three spans of 300 of its training images each."""
+    root = tmp_path / "data"
+    shutil.copytree(SAMPLE / "official", root / "official")
+    images = idx.read_images(root / "official/train-images-idx3-ubyte.gz")
+    labels = idx.read_labels(root / "official/train-labels-idx1-ubyte.gz")
+    for span in (1, 2, 3):
+        part = slice(300 * (span - 1), 300 * span)
+        (root / f"spans/{span}").mkdir(parents=True)
+        idx.write(root / f"spans/{span}/images-idx3-ubyte.gz", images[part])
+        idx.write(root / f"spans/{span}/labels-idx1-ubyte.gz", labels[part])
+    return root
+
+
+def _quarantine(root: Path, *spans: int) -> None:
+    (root / "quarantine.json").write_text(json.dumps({str(span): {} for span in spans}))
+
+
+def _generate(launch, root: Path, **parameters):
+    parameters.setdefault("class_count", 10)
+    [launched] = launch([component.IdxExampleGen(str(root), **parameters)]).values()
+    [artifact] = launched.outputs["examples"]
+    return launched.state, artifact
+
+
+def test_every_image_becomes_an_example_with_its_pixels_and_label(launch) -> None:
+    _, artifact = _generate(launch, SAMPLE, examples_per_shard=400)
+    assert artifact.splits == ["train", "validation", "eval"]
+    assert artifact.span == 0
+    assert json.loads(artifact.get_custom_property("spans")) == []
+
+    train, validation, test = (_read(artifact, split) for split in artifact.splits)
+    assert _origins(train + validation) == {"official": 1000}
+    assert 70 <= len(validation) <= 130
+    assert len(list((Path(artifact.uri) / "Split-train").iterdir())) == 3
+
+    images = idx.read_images(SAMPLE / "official/t10k-images-idx3-ubyte.gz")
+    labels = idx.read_labels(SAMPLE / "official/t10k-labels-idx1-ubyte.gz")
+    assert [example["label"].int64_list.value[0] for example in test] == labels.tolist()
+    for example, image in zip(test, images, strict=True):
+        [png] = example["image"].bytes_list.value
+        np.testing.assert_array_equal(tf.io.decode_png(png).numpy()[..., 0], image)
+        assert example["mean_pixel"].float_list.value[0] == pytest.approx(image.mean())
+
+
+def test_a_window_reads_its_spans_and_holds_out_a_part_of_the_newest(launch, root: Path) -> None:
+    _, artifact = _generate(launch, root, window=2)
+    assert artifact.span == 3
+    assert json.loads(artifact.get_custom_property("spans")) == [2, 3]
+    train, validation, test = (_read(artifact, split) for split in artifact.splits)
+    held_out = _origins(test)["span-3"]
+    assert _origins(test) == {"official": 200, "span-3": held_out}
+    assert 30 <= held_out <= 90
+    assert _origins(train + validation) == {"span-2": 300, "span-3": 300 - held_out}
+
+
+def test_a_quarantined_span_is_left_out(launch, root: Path) -> None:
+    _quarantine(root, 3)
+    _, artifact = _generate(launch, root, window="latest")
+    assert json.loads(artifact.get_custom_property("spans")) == [2]
+
+
+def test_a_run_for_the_past_reads_no_newer_spans(launch, root: Path) -> None:
+    _, artifact = _generate(launch, root, window=2, last_span=2)
+    assert json.loads(artifact.get_custom_property("spans")) == [1, 2]
+    assert artifact.span == 2
+
+
+def test_the_last_span_can_be_given_to_each_run_of_a_compiled_pipeline(
+    launch_in, root: Path, tmp_path: Path
+) -> None:
+    last_span = RuntimeParameter("last_span", ptype=int, default=0)
+    node = component.IdxExampleGen(str(root), 10, last_span=last_span)
+    [launched] = launch_in(tmp_path, [node], last_span=1).values()
+    assert launched.outputs["examples"][0].span == 1
+
+
+def test_when_every_span_is_quarantined_the_official_images_are_read(launch, root: Path) -> None:
+    _quarantine(root, 1, 2, 3)
+    _, artifact = _generate(launch, root, window=None)
+    assert artifact.span == 0
+    assert set(_origins(_read(artifact, "train"))) == {"official"}
+
+
+def test_the_cache_sees_content_and_spans_and_nothing_else(launch, root: Path) -> None:
+    state, first = _generate(launch, root, window=2)
+    assert state == "COMPLETE"
+    (root / "spans/3/labels-idx1-ubyte.gz").touch()
+    assert _generate(launch, root, window=2)[0] == "CACHED"
+
+    shutil.copytree(root / "spans/1", root / "spans/4")
+    _quarantine(root, 4)
+    assert _generate(launch, root, window=2)[0] == "CACHED"
+    assert _generate(launch, root, window=2, last_span=3)[0] == "CACHED"
+    _quarantine(root)
+    state, fresh = _generate(launch, root, window=2)
+    assert (state, fresh.span) == ("COMPLETE", 4)
+
+    shutil.rmtree(root / "spans/4")
+    labels = idx.read_labels(root / "spans/2/labels-idx1-ubyte.gz")
+    idx.write(root / "spans/2/labels-idx1-ubyte.gz", labels[::-1])
+    state, changed = _generate(launch, root, window=2)
+    assert state == "COMPLETE"
+    assert _shard_bytes(changed) != _shard_bytes(first)
+
+
+def test_the_same_files_give_the_same_shards_byte_for_byte(launch_in, root: Path, tmp_path) -> None:
+    shards = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        _, artifact = _generate(
+            lambda components, name=name: launch_in(tmp_path / name, components),
+            root,
+            window=3,
+            examples_per_shard=200,
+        )
+        shards.append(_shard_bytes(artifact))
+    assert len(shards[0]) > 4
+    assert shards[0] == shards[1]
+
+
+def test_bad_data_fails_the_node_and_leaves_nothing_behind(launch, root: Path, tmp_path) -> None:
+    (root / "spans/3/images-idx3-ubyte.gz").write_bytes(b"rotten")
+    with pytest.raises(DataRefused, match=r"spans/3/images-idx3-ubyte\.gz: corrupt gzip"):
+        _generate(launch, root)
+    assert not list((tmp_path / "pipeline_root").rglob("*.gz*"))
+
+
+def test_it_resolves_the_window_itself_where_no_driver_runs(root: Path, tmp_path: Path) -> None:
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.types.standard_artifacts import Examples
+
+    from components.idx_example_gen.executor import Executor
+
+    artifact = Examples()
+    artifact.uri = str(tmp_path / "examples")
+    context = BaseBeamExecutor.Context(
+        beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"],
+        tmp_dir=str(tmp_path),
+        unique_id="1",
+    )
+    parameters = component.IdxExampleGen(str(root), 10, window=2).spec.exec_properties
+    Executor(context).Do({}, {"examples": [artifact]}, dict(parameters))
+    assert artifact.span == 3
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"window": 0}, {"examples_per_shard": 0}, {"span_pattern": "spans/*"}]
+)
+def test_parameters_that_make_no_sense_are_refused(parameters: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        component.IdxExampleGen("anywhere", 10, **parameters)

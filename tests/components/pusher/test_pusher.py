@@ -1,0 +1,279 @@
+"""Pusher's executor on real artifacts: what it pushes, what it does not, and what it says."""
+
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import standard_artifacts
+
+from components.infra_validator.blessing import Blessing, stamped_model, write_blessing
+from components.pusher.executor import (
+    Executor,
+    NotPushedError,
+    PushResult,
+    PushVerdict,
+    read_result,
+)
+from serving import versions
+from serving.versions import PublishError, VersionStore
+
+Bless = Callable[..., dict[str, list[Any]]]
+Push = Callable[..., PushResult]
+
+
+@pytest.fixture(autouse=True)
+def _no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.versions.settling.SETTLE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VersionStore:
+    return VersionStore(tmp_path / "serving")
+
+
+@pytest.fixture
+def bless(tmp_path: Path) -> Bless:
+    def inputs(
+        content: str = "a", *, evaluated: bool = True, validated: bool = True
+    ) -> dict[str, list[Any]]:
+        infra_blessing = standard_artifacts.InfraBlessing()
+        infra_blessing.uri = str(tmp_path / "blessings" / content)
+        model = stamped_model(infra_blessing.uri)
+        shutil.rmtree(model, ignore_errors=True)
+        model.mkdir(parents=True)
+        (model / "saved_model.pb").write_text(content)
+        blessing = Blessing(
+            blessed=validated,
+            reasons=[] if validated else ["embedded model server: too slow."],
+            model_server="embedded",
+            checksums=versions.checksums_of(model),
+        )
+        write_blessing(blessing, infra_blessing)
+        model_blessing = standard_artifacts.ModelBlessing()
+        model_blessing.set_int_custom_property("blessed", int(evaluated))
+        examples = standard_artifacts.Examples()
+        examples.set_string_custom_property("spans", "[3, 4]")
+        statistics = standard_artifacts.ExampleStatistics()
+        statistics.uri = str(tmp_path / "statistics")
+        (tmp_path / "statistics" / "Split-train").mkdir(parents=True, exist_ok=True)
+        return {
+            "infra_blessing": [infra_blessing],
+            "model_blessing": [model_blessing],
+            "examples": [examples],
+            "statistics": [statistics],
+        }
+
+    return inputs
+
+
+@pytest.fixture
+def push(store: VersionStore) -> Push:
+    def run(inputs: dict[str, list[Any]], run_id: str = "run-1", **properties: Any) -> PushResult:
+        context = BaseExecutor.Context(pipeline_run_id=run_id)
+        pushed = standard_artifacts.PushedModel()
+        properties = {"destination": store.storage.base, "keep": 2, **properties}
+        try:
+            Executor(context).Do(inputs, {"pushed_model": [pushed]}, properties)
+        finally:
+            if pushed.get_string_custom_property("status"):
+                assert pushed.get_int_custom_property("pushed") == int(
+                    read_result(pushed).status is PushVerdict.PUSHED
+                )
+        return read_result(pushed)
+
+    return run
+
+
+def test_a_blessed_model_is_pushed_with_its_record(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    result = push(bless(), code_revision="abc", run_fingerprint="def")
+
+    newest = store.newest_served()
+    assert newest is not None
+    assert newest.record is not None
+    assert result == PushResult(
+        status=PushVerdict.PUSHED, version=newest.number, destination=newest.directory
+    )
+    assert newest.record.run_id == "run-1"
+    assert newest.record.code_revision == "abc"
+    assert newest.record.fingerprint == "def"
+    assert newest.record.spans == [3, 4]
+    assert newest.record.model_server == "embedded"
+    assert store.statistics(newest.number) is not None
+
+
+def test_a_model_that_evaluator_did_not_bless_is_not_pushed(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    result = push(bless(evaluated=False))
+
+    assert result.status is PushVerdict.NOT_BLESSED
+    assert "Evaluator did not bless" in result.reasons[0]
+    assert store.served() == []
+
+
+def test_a_model_that_changes_too_many_labels_is_not_pushed(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    refused = standard_artifacts.ModelBlessing()
+    refused.set_int_custom_property("blessed", 0)
+
+    result = push(bless() | {"diff_blessing": [refused]})
+
+    assert result.status is PushVerdict.NOT_BLESSED
+    assert "changes too many labels" in result.reasons[0]
+    assert store.served() == []
+
+
+def test_a_model_that_infra_validation_refused_is_not_pushed_and_its_reasons_are_handed_on(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    result = push(bless(validated=False))
+
+    assert result.status is PushVerdict.INFRA_REFUSED
+    assert result.reasons == ["embedded model server: too slow."]
+    assert store.served() == []
+
+
+def test_a_refusal_fails_the_node_where_that_is_wanted(bless: Bless, push: Push) -> None:
+    with pytest.raises(NotPushedError, match=r"not pushed \(infra_refused\): .* too slow"):
+        push(bless(validated=False), fail_when_refused=True)
+
+
+def test_the_same_model_in_another_run_is_up_to_date(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    first = push(bless(), run_id="run-1")
+    second = push(bless(), run_id="run-2")
+
+    assert second.status is PushVerdict.UP_TO_DATE
+    assert second.version == first.version
+    assert len(store.served()) == 1
+
+
+def test_a_retried_execution_says_what_it_said_before(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    first = push(bless("a"), run_id="run-1")
+    push(bless("b"), run_id="run-2")
+
+    assert push(bless("a"), run_id="run-1") == first
+    assert len(store.served()) == 2
+
+
+def test_a_model_that_was_rolled_back_is_refused(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    push(bless("good"))
+    push(bless("bad"), run_id="run-2")
+    versions.roll_back(store, None, "shirts became coats")
+
+    result = push(bless("bad"), run_id="run-3")
+
+    assert result.status is PushVerdict.REFUSED
+    assert "shirts became coats" in result.reasons[0]
+
+
+def test_old_versions_are_pruned_after_a_push(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    pushed = [push(bless(name), run_id=name).version for name in "abcd"]
+
+    assert [version.number for version in store.served()] == [pushed[3], pushed[2]]
+
+
+def test_a_model_that_changed_since_its_blessing_is_not_pushed(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    inputs = bless()
+    (stamped_model(inputs["infra_blessing"][0].uri) / "saved_model.pb").write_text("tampered")
+
+    with pytest.raises(PublishError, match=r"not what was blessed: saved_model.pb differs"):
+        push(inputs)
+    assert store.served() == []
+
+
+def test_a_push_to_an_object_store_is_verified_and_recorded(bless: Bless, push: Push) -> None:
+    destination = "ram://bucket/push-from-pusher/fashion_mnist"
+
+    result = push(bless(), destination=destination)
+
+    newest = VersionStore(destination).newest_served()
+    assert newest is not None
+    assert result.destination == f"{destination}/{newest.number}"
+    assert VersionStore(destination).is_intact(newest)
+
+
+@pytest.fixture
+def live_server(store: VersionStore) -> Iterator[Callable[[str], str]]:
+    """Starts a server that reports a state for whatever version is in the directory."""
+    servers = []
+
+    def start(state: str) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                statuses = [
+                    {"version": str(v.number), "state": state, "status": {"error_message": "why"}}
+                    for v in store.served()
+                ]
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps({"model_version_status": statuses}).encode())
+
+            def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_version_that_the_live_server_serves_stays(
+    store: VersionStore, bless: Bless, push: Push, live_server: Callable[[str], str]
+) -> None:
+    result = push(bless(), live_server=live_server("AVAILABLE"), model_name="fashion_mnist")
+
+    assert result.status is PushVerdict.PUSHED
+    assert [version.number for version in store.served()] == [result.version]
+
+
+def test_a_version_that_the_live_server_gives_up_is_rolled_back(
+    store: VersionStore, bless: Bless, push: Push, live_server: Callable[[str], str]
+) -> None:
+    good = push(bless("good"))
+
+    result = push(
+        bless("bad"), run_id="run-2", live_server=live_server("END"), model_name="fashion_mnist"
+    )
+
+    assert result.status is PushVerdict.ROLLED_BACK
+    assert "did not serve version" in result.reasons[0]
+    assert "END why" in result.reasons[0]
+    assert [version.number for version in store.served()] == [good.version]
+
+
+def test_a_version_that_no_live_server_answers_for_is_rolled_back(
+    store: VersionStore, bless: Bless, push: Push
+) -> None:
+    result = push(
+        bless(),
+        live_server="http://127.0.0.1:1",
+        live_timeout_seconds=0.1,
+        model_name="fashion_mnist",
+    )
+
+    assert result.status is PushVerdict.ROLLED_BACK
+    assert "no model server answers" in result.reasons[0]
+    assert store.served() == []
