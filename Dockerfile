@@ -1,0 +1,20 @@
+# The image of every step that Kubeflow Pipelines runs (docs/kubeflow.md), with exactly the packages
+# of uv.lock. No entry point: Kubeflow and kfp's local runner give the whole command.
+# Some of the packages come as source; the compiler for them stays in the first stage.
+ARG BUILD_IMAGE=python:3.11-bookworm
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BUILD_IMAGE} AS packages
+ARG UV_VERSION=0.13.8
+RUN pip install --no-cache-dir uv==${UV_VERSION}
+WORKDIR /app
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
+COPY pyproject.toml uv.lock .python-version ./
+RUN uv sync --locked --no-dev --group kubeflow
+
+FROM ${PYTHON_IMAGE}
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+COPY . .
+ENV PATH=/opt/venv/bin:${PATH} PYTHONPATH=/app PYTHONUNBUFFERED=1
+CMD ["python", "runner.py", "--help"]

@@ -1,0 +1,180 @@
+"""The verbs under `data` on the command line."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from pipeline.errors import UsageError
+from pipeline.options import ConfigFile, Json, Overrides, Preset, Workdir
+
+app = typer.Typer(
+    help="Get the images, lay out spans, take in new ones, release quarantined ones.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+_FAILED = 1
+_DATA_REFUSED = 5
+
+
+@app.command()
+def fetch(
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A folder that holds the four files.")
+    ] = None,
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Get the four official files, verified, from the first source that has them."""
+    from data.fashion_mnist import DatasetError, obtain
+
+    settings = _settings(workdir, config, preset, overrides)
+    if settings.data.sample:
+        raise UsageError("this preset uses the sample in the repository: nothing to fetch")
+    try:
+        done = obtain(settings.data_root / "official", source or settings.data.source)
+    except DatasetError as error:
+        _fail(_FAILED, [str(error)], as_json)
+    served = " and ".join(done.sources)
+    what = f"came from {served}" if served else "were there already"
+    _show(
+        f"Four verified files in {done.folder}: they {what}.",
+        {"status": "fetched", "folder": str(done.folder), "sources": done.sources},
+        as_json,
+    )
+
+
+@app.command()
+def split(
+    spans: Annotated[int, typer.Option(help="How many daily spans.")],
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Lay the official training images out as daily spans, for demonstrations."""
+    from components.idx_example_gen.idx import IdxError
+    from data.spans import SpanError
+    from data.split import lay_out
+
+    root = _span_root(workdir, config, preset, overrides)
+    try:
+        numbers = lay_out(root / "official", root, spans)
+    except SpanError as error:
+        raise UsageError(str(error)) from None
+    except IdxError as error:
+        raise UsageError(f"{error}; `runner.py data fetch` gets the official files") from None
+    _show(
+        f"Spans {numbers[0]} to {numbers[-1]} in {root / 'spans'}.",
+        {"status": "split", "spans": numbers, "folder": str(root / "spans")},
+        as_json,
+    )
+
+
+@app.command()
+def ingest(
+    path: Annotated[Path, typer.Argument(help="IDX pair, folder of a folder per class, or .npz.")],
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Take labelled images into the next span; anything unsound is listed and refuses them all."""
+    from components.refusal import DataRefused
+    from data import spans
+    from data.ingest import UnknownForm, read
+    from pipeline.features import CLASS_LABELS, IMAGE_SIZE
+
+    root = _span_root(workdir, config, preset, overrides)
+    try:
+        found = read(path, CLASS_LABELS, IMAGE_SIZE)
+    except UnknownForm as error:
+        raise UsageError(str(error)) from None
+    except DataRefused as refusal:
+        _fail(_DATA_REFUSED, refusal.reasons, as_json)
+    added = spans.add(root, found.images, found.labels)
+    count = len(found.labels)
+    _show(
+        f"{count} images are span {added.span} in {root / 'spans'}."
+        if added.is_new
+        else f"Nothing new: these {count} images are span {added.span} already.",
+        {
+            "status": "ingested" if added.is_new else "known",
+            "span": added.span,
+            "images": count,
+            "folder": str(root / "spans" / str(added.span)),
+        },
+        as_json,
+    )
+
+
+@app.command()
+def release(
+    span: Annotated[int, typer.Argument(help="Number of the quarantined span.")],
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Take a quarantined span back into later windows."""
+    from data import spans
+
+    root = _span_root(workdir, config, preset, overrides)
+    try:
+        released = spans.release(root, span)
+    except spans.SpanError as error:
+        raise UsageError(str(error)) from None
+    _show(
+        f"Span {span} is released; it was quarantined on {released.since}: {released.reason}",
+        {
+            "status": "released",
+            "span": span,
+            "reason": released.reason,
+            "since": released.since,
+        },
+        as_json,
+    )
+
+
+def _settings(
+    workdir: Path | None, config: Path | None, preset: str | None, overrides: list[str] | None
+) -> Any:
+    from pipeline.config import load_config
+
+    return load_config(preset, config, overrides or [], workdir=workdir)
+
+
+def _span_root(
+    workdir: Path | None, config: Path | None, preset: str | None, overrides: list[str] | None
+) -> Path:
+    settings = _settings(workdir, config, preset, overrides)
+    if settings.data.sample:
+        raise UsageError("the sample in the repository takes no spans: use another preset")
+    root: Path = settings.data_root
+    return root
+
+
+def _show(sentence: str, result: dict[str, Any], as_json: bool) -> None:
+    print(json.dumps(result) if as_json else sentence)
+
+
+def _fail(code: int, reasons: list[str], as_json: bool) -> NoReturn:
+    if as_json:
+        status = "data_refused" if code == _DATA_REFUSED else "failed"
+        print(json.dumps({"status": status, "reasons": reasons}))
+    else:
+        for reason in reasons:
+            print(reason, file=sys.stderr)
+        if code == _DATA_REFUSED:
+            print("Nothing was taken in.", file=sys.stderr)
+    raise typer.Exit(code)

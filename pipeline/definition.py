@@ -1,0 +1,183 @@
+"""The pipeline, from IDX files to a served model, readable from top to bottom."""
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import distribution_validator_pb2, trainer_pb2, transform_pb2
+
+from components.anomaly_gate.component import AnomalyGate
+from components.idx_example_gen.component import IdxExampleGen
+from components.infra_validator.component import InfraValidator
+from components.model_diff.component import ModelDiff
+from components.pusher.component import Pusher
+from components.served_model.component import ServedModel
+from components.span_distribution_validator.component import (
+    SpanDistributionValidator,
+    slice_by_origin,
+)
+from pipeline.code_revision import code_revision
+from pipeline.config import Config
+from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
+from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL
+from pipeline.fingerprint import SCHEMA_FILE, node_fingerprints
+from pipeline.infra_validation import validation_spec
+from pipeline.metadata import connection_config
+
+PIPELINE_NAME = "fashion-mnist"
+
+
+def create_pipeline(
+    config: Config,
+    run_fingerprint: str | None = None,
+    last_span: RuntimeParameter | None = None,
+) -> Pipeline:
+    """Builds the graph of nodes; the same one runs locally, under Airflow and under Kubeflow.
+
+    Args:
+        config: all settings.
+        run_fingerprint: goes into the record of a pushed version; None where the data that a run
+            will read is not known yet.
+        last_span: lets every run name the newest span that it may read.
+    """
+    fingerprints = node_fingerprints(config)
+
+    example_gen = IdxExampleGen(
+        input_base=str(config.data_root),
+        class_count=CLASS_COUNT,
+        window=config.data.window,
+        last_span=last_span,
+    )
+    schema_gen = ImportSchemaGen(schema_file=str(SCHEMA_FILE))
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        stats_options=slice_by_origin(),
+    )
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    served_model = ServedModel(
+        serving_dir=str(config.serving_dir),
+        signature=EVALUATED_SIGNATURE if config.evaluation.baseline else None,
+    )
+    distribution_validator = SpanDistributionValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        baseline_statistics=served_model.outputs["statistics"].as_optional(),
+        config=_drift_limits(),
+        include_split_pairs=[("train", "train")],
+    )
+    anomaly_gate = AnomalyGate(
+        anomalies=example_validator.outputs["anomalies"],
+        drift=distribution_validator.outputs["anomalies"],
+        stop_on_drift=config.data.stop_on_drift,
+    )
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="pipeline.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
+        # Trainer applies the graph itself: decoding 60,000 images costs it two seconds, writing
+        # and reading them as floats costs far more.
+        materialize=False,
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(anomaly_gate)
+    trainer = Trainer(
+        run_fn="pipeline.trainer.run_fn",
+        examples=example_gen.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
+        custom_config={
+            "hyperparameters": config.training.model_dump(mode="json"),
+            "checkpoints": str(config.workdir / "checkpoints"),
+            "default_signature": config.serving.default_signature,
+            "image_feature": config.serving.image_feature,
+            "fingerprint": fingerprints["Trainer"],
+        },
+    )
+    evaluator = Evaluator(
+        model=trainer.outputs["model"],
+        baseline_model=served_model.outputs["model"] if config.evaluation.baseline else None,
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        eval_config=eval_config(config.evaluation, has_baseline=config.evaluation.baseline),
+    )
+    model_diff = ModelDiff(
+        model=trainer.outputs["model"],
+        baseline_model=served_model.outputs["model"] if config.evaluation.baseline else None,
+        examples=example_gen.outputs["examples"],
+        signature=EVALUATED_SIGNATURE,
+        labels=list(CLASS_LABELS),
+        label_feature=LABEL,
+        max_churn=config.evaluation.max_churn,
+    )
+    infra_validator = InfraValidator(
+        model=trainer.outputs["model"],
+        examples=example_gen.outputs["examples"],
+        model_blessing=evaluator.outputs["blessing"],
+        diff_blessing=model_diff.outputs["blessing"],
+        spec=validation_spec(config),
+    )
+    pusher = Pusher(
+        infra_blessing=infra_validator.outputs["blessing"],
+        model_blessing=evaluator.outputs["blessing"],
+        diff_blessing=model_diff.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=example_gen.outputs["examples"],
+        statistics=statistics_gen.outputs["statistics"],
+        destination=str(config.serving_dir),
+        keep=config.push.keep,
+        fail_when_refused=config.push.fail_when_refused,
+        code_revision=code_revision(),
+        run_fingerprint=run_fingerprint,
+        live_server=config.push.live_server,
+        live_timeout_seconds=config.push.live_timeout_seconds,
+        model_name=config.serving.model_name,
+    )
+    nodes: list[BaseComponent] = [
+        example_gen,
+        schema_gen,
+        statistics_gen,
+        example_validator,
+        served_model,
+        distribution_validator,
+        anomaly_gate,
+        transform,
+        trainer,
+        evaluator,
+        model_diff,
+        infra_validator,
+        pusher,
+    ]
+    for node in nodes:
+        # Part of TFX's cache key, which does not see the code behind a node by itself.
+        node.spec.exec_properties["fingerprint"] = fingerprints[node.id]
+    return Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=str(config.pipeline_root),
+        metadata_connection_config=connection_config(config),
+        components=nodes,
+        enable_cache=True,
+        beam_pipeline_args=list(config.beam.pipeline_args),
+    )
+
+
+def _drift_limits() -> distribution_validator_pb2.DistributionValidatorConfig:
+    """Takes over the drift comparators of the curated schema."""
+    schema = text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    limits = distribution_validator_pb2.DistributionValidatorConfig()
+    for feature in schema.feature:
+        if feature.HasField("drift_comparator"):
+            limit = limits.default_slice_config.feature.add()
+            limit.path.step.append(feature.name)
+            limit.distribution_comparator.CopyFrom(feature.drift_comparator)
+    return limits

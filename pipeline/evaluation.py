@@ -1,0 +1,118 @@
+"""How a model is judged: metrics, slices and thresholds for Evaluator, and what a refusal says."""
+
+from pathlib import Path
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
+
+from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
+from pipeline.thresholds import EvaluationSettings
+
+EVALUATED_SIGNATURE = "predict_examples"
+ACCURACY = "sparse_categorical_accuracy"
+
+
+def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_pb2.EvalConfig:
+    """Builds Evaluator's configuration.
+
+    Per-class precision and recall count a class as predicted at a probability of at least 0.5.
+
+    Args:
+        settings: the thresholds.
+        has_baseline: whether the served model is evaluated too and must not be lost to.
+    """
+    model_spec = {
+        "signature_name": EVALUATED_SIGNATURE,
+        "prediction_key": "probabilities",
+        "label_key": LABEL,
+        "model_type": "tf_generic",
+    }
+    model_specs = [config_pb2.ModelSpec(**model_spec)]
+    if has_baseline:
+        model_specs = [
+            config_pb2.ModelSpec(name="candidate", **model_spec),
+            config_pb2.ModelSpec(name="baseline", is_baseline=True, **model_spec),
+        ]
+    return config_pb2.EvalConfig(
+        model_specs=model_specs,
+        slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=[ORIGIN])],
+        metrics_specs=[
+            config_pb2.MetricsSpec(metrics=_overall_metrics(settings)),
+            config_pb2.MetricsSpec(
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(CLASS_COUNT)}),
+                metrics=_class_metrics(settings),
+            ),
+        ],
+    )
+
+
+def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig]:
+    accuracy = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(
+            lower_bound={"value": settings.min_accuracy}
+        ),
+        change_threshold=config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
+            absolute={"value": -settings.max_accuracy_drop},
+        ),
+    )
+    return [
+        config_pb2.MetricConfig(class_name="ExampleCount"),
+        config_pb2.MetricConfig(class_name="SparseCategoricalAccuracy", threshold=accuracy),
+        config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
+        config_pb2.MetricConfig(
+            class_name="MultiClassConfusionMatrixAtThresholds", config='{"thresholds": [0.0]}'
+        ),
+    ]
+
+
+def _class_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig]:
+    recall = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(
+            lower_bound={"value": settings.min_class_recall}
+        )
+    )
+    return [
+        config_pb2.MetricConfig(class_name="Precision"),
+        config_pb2.MetricConfig(class_name="Recall", threshold=recall),
+        config_pb2.MetricConfig(class_name="AUC"),
+        config_pb2.MetricConfig(class_name="Calibration"),
+    ]
+
+
+def refusal_reasons(evaluation: Path) -> list[str]:
+    """Says, a sentence each, which thresholds the model missed.
+
+    Args:
+        evaluation: the folder of Evaluator's `evaluation` artifact.
+    """
+    result = tfma.load_validation_result(str(evaluation))
+    reasons = [
+        _sentence(per_slice.slice_key, failure)
+        for per_slice in result.metric_validations_per_slice
+        for failure in per_slice.failures
+    ]
+    reasons += [
+        f"no examples to evaluate on in the slice {missing}" for missing in result.missing_slices
+    ]
+    return reasons
+
+
+def _sentence(
+    slice_key: metrics_for_slice_pb2.SliceKey, failure: validation_result_pb2.ValidationFailure
+) -> str:
+    key, threshold = failure.metric_key, failure.metric_threshold
+    what = "accuracy" if key.name == ACCURACY else key.name
+    if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
+        what = f"{what} of {CLASS_LABELS[key.sub_key.class_id.value]}"
+    if key.is_diff:
+        limit = -threshold.change_threshold.absolute.value
+        comparison = f"changed by {{value:+.4f}} against the served model, allowed is -{limit:.4f}"
+    else:
+        limit = threshold.value_threshold.lower_bound.value
+        comparison = f"is {{value:.4f}}, required is at least {limit:.4f}"
+    where = ", ".join(
+        f" where {single.column} is {single.bytes_value.decode()}"
+        for single in slice_key.single_slice_keys
+    )
+    return f"{what} {comparison.format(value=failure.metric_value.double_value.value)}{where}"

@@ -1,0 +1,182 @@
+"""What each node's result depends on: first-party code, settings and package versions.
+
+TFX's own cache keys see inputs and exec properties but not the code behind them, so every node
+carries its fingerprint as an exec property. The check for "nothing to do" reads the same table,
+so nothing heavy may be imported here.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from components.idx_example_gen import layout
+from data import spans
+from pipeline.config import ROOT, Config
+
+SCHEMA_FILE = ROOT / "pipeline" / "schema" / "schema.pbtxt"
+_FIRST_PARTY = ("pipeline", "components", "serving", "data")
+_BEAM = ("tfx", "apache-beam")
+
+
+def _no_settings(_: Config) -> Any:
+    return None
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What a node's result depends on besides its input artifacts.
+
+    Attributes:
+        modules: first-party modules; those that they import count as well.
+        packages: distributions whose version counts.
+        files: further files whose content counts.
+        settings: the part of the configuration that counts, as JSON-like values.
+    """
+
+    modules: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("tfx",)
+    files: tuple[Path, ...] = ()
+    settings: Callable[[Config], Any] = _no_settings
+
+
+NODES = {
+    "IdxExampleGen": Dependencies(
+        modules=("components.idx_example_gen.component",), packages=(*_BEAM, "numpy", "tensorflow")
+    ),
+    "StatisticsGen": Dependencies(packages=(*_BEAM, "tensorflow-data-validation")),
+    "ImportSchemaGen": Dependencies(files=(SCHEMA_FILE,)),
+    "ExampleValidator": Dependencies(packages=("tfx", "tensorflow-data-validation")),
+    "ServedModel": Dependencies(modules=("components.served_model.component",)),
+    "SpanDistributionValidator": Dependencies(
+        modules=("components.span_distribution_validator.component",),
+        packages=("tfx", "tensorflow-data-validation"),
+        files=(SCHEMA_FILE,),
+    ),
+    "AnomalyGate": Dependencies(modules=("components.anomaly_gate.component",)),
+    "Transform": Dependencies(
+        modules=("pipeline.preprocessing",),
+        packages=(*_BEAM, "tensorflow", "tensorflow-transform"),
+    ),
+    "Trainer": Dependencies(
+        modules=("pipeline.trainer",),
+        packages=("tfx", "tensorflow", "tensorflow-transform", "keras", "numpy"),
+        settings=lambda config: [
+            config.training.model_dump(mode="json"),
+            config.serving.default_signature,
+            config.serving.image_feature,
+        ],
+    ),
+    "Evaluator": Dependencies(
+        modules=("pipeline.evaluation",),
+        packages=(*_BEAM, "tensorflow", "tensorflow-model-analysis"),
+        settings=lambda config: config.evaluation.model_dump(mode="json"),
+    ),
+    "ModelDiff": Dependencies(
+        modules=("components.model_diff.component",),
+        packages=("tfx", "tensorflow"),
+        settings=lambda config: config.evaluation.max_churn,
+    ),
+    "InfraValidator": Dependencies(
+        modules=("components.infra_validator.component", "serving.model_server.__main__"),
+        packages=("tfx", "tensorflow", "tensorflow-serving-api"),
+        settings=lambda config: [
+            config.infra_validation.model_dump(mode="json"),
+            config.serving.model_name,
+            config.serving.default_signature,
+        ],
+    ),
+    "Pusher": Dependencies(
+        modules=("components.pusher.component",),
+        settings=lambda config: config.push.model_dump(mode="json"),
+    ),
+}
+
+
+def node_fingerprints(config: Config) -> dict[str, str]:
+    """Returns the fingerprint of every node; input artifacts are TFX's to compare."""
+    return {node: _node_fingerprint(needs, config) for node, needs in NODES.items()}
+
+
+def run_fingerprint(config: Config) -> str:
+    """Returns one fingerprint for all that a run's result depends on, the data included.
+
+    Raises:
+        OSError: when a data file cannot be read.
+    """
+    return _digest(
+        [
+            node_fingerprints(config),
+            _module_digests(["pipeline.definition"]),
+            _data_digest(config),
+            str(config.serving_dir),
+        ]
+    )
+
+
+def _data_digest(config: Config) -> str:
+    usable = spans.window(config.data_root, config.data.window)
+    return layout.resolve(config.data_root, usable).fingerprint()
+
+
+def _node_fingerprint(needs: Dependencies, config: Config) -> str:
+    return _digest(
+        [
+            _module_digests(needs.modules),
+            [_file_digest(path) for path in needs.files],
+            {package: metadata.version(package) for package in needs.packages},
+            needs.settings(config),
+        ]
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _module_digests(modules: Iterable[str]) -> dict[str, str]:
+    """Returns the SHA-256 of each module's source and of all first-party modules it imports."""
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        path = _source(module)
+        if module in found or path is None:
+            continue
+        found[module] = _file_digest(path)
+        waiting.extend(_first_party_imports(path))
+    return found
+
+
+def _source(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _first_party_imports(path: Path) -> tuple[str, ...]:
+    tree = ast.parse(path.read_text())
+    return tuple(name for name in _imported_names(tree) if name.partition(".")[0] in _FIRST_PARTY)
+
+
+def _imported_names(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        else:
+            yield from _imported_names(child)

@@ -1,0 +1,31 @@
+"""What training may vary; the `training` section of the settings."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from pipeline.settings import Settings
+
+
+class Precision(StrEnum):
+    """The arithmetic of training; what is exported is float32 in every case."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    MIXED_BFLOAT16 = "mixed_bfloat16"
+
+
+class Hyperparameters(Settings):
+    """One training run, reproducible from these values, the data and the code."""
+
+    epochs: int = Field(8, ge=1)
+    batch_size: int = Field(256, ge=1)
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps that warm up")
+    weight_decay: float = Field(1e-4, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    filters: tuple[int, ...] = Field((32, 64, 128), min_length=1)
+    dense_units: int = Field(128, ge=1)
+    random_flip: bool = True
+    seed: int = Field(1, ge=0)
+    precision: Precision = Precision.AUTO

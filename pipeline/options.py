@@ -1,0 +1,13 @@
+"""Options that several verbs of the command line share; imports nothing heavy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Workdir = Annotated[Path | None, typer.Option(help="Where everything is written. [var/]")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
+Preset = Annotated[str | None, typer.Option(help="smoke, default or best.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")]
+ModelServer = Annotated[str | None, typer.Option(help="auto, docker, binary or embedded.")]
+Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]

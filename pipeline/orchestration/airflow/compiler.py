@@ -1,0 +1,42 @@
+"""Writes the pipeline as a DAG of Airflow 3."""
+
+from pathlib import Path
+
+from tfx.orchestration.data_types import RuntimeParameter
+
+from pipeline.config import Config
+from pipeline.orchestration.airflow.plan import plan_of
+from pipeline.orchestration.compiler import compile_pipeline
+from pipeline.orchestration.ir import write_ir
+from pipeline.orchestration.launch import LAST_SPAN_PARAMETER
+
+_DAG_FILE = Path(__file__).with_name("dag_file.py")
+
+
+def compile_airflow(config: Config, output: Path) -> list[Path]:
+    """Writes the DAG file, what it reads, and the compiled pipeline beside it.
+
+    Args:
+        config: all settings.
+        output: a folder in which Airflow looks for DAGs.
+
+    Returns:
+        The files, the DAG file last.
+    """
+    folder = output.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    dag, plan, pipeline = (
+        folder / f"fashion_mnist{suffix}" for suffix in (".py", ".json", ".ir.json")
+    )
+    ir = compile_pipeline(config, last_span=RuntimeParameter(LAST_SPAN_PARAMETER, int))
+    write_ir(ir, pipeline)
+    _write(plan, plan_of(config, ir, pipeline).model_dump_json(indent=2) + "\n")
+    # Last, because a scheduler may read it from the moment it is there.
+    _write(dag, _DAG_FILE.read_text())
+    return [pipeline, plan, dag]
+
+
+def _write(path: Path, content: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(content)
+    partial.replace(path)

@@ -1,0 +1,62 @@
+"""`runner.py compile`: the pipeline as files for an orchestrator."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import options
+
+app = typer.Typer(
+    help="Write the pipeline as files for an orchestrator.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Output = Annotated[Path, typer.Option(help="The folder that the files are written to.")]
+
+
+@app.command()
+def kubeflow(
+    output: Output,
+    config: options.ConfigFile = None,
+    preset: options.Preset = None,
+    overrides: options.Overrides = None,
+    model_server: options.ModelServer = None,
+) -> None:
+    """Write the YAML that Kubeflow Pipelines runs; docs/kubeflow.md says what it needs."""
+    from pipeline.config import load_config
+
+    settings = load_config(
+        preset, config, overrides or [], infra_validation__model_server=model_server
+    )
+    # Takes half a minute to import.
+    from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
+
+    typer.echo(compile_kubeflow(settings, output))
+
+
+@app.command()
+def airflow(
+    output: Output,
+    workdir: options.Workdir = None,
+    config: options.ConfigFile = None,
+    preset: options.Preset = None,
+    overrides: options.Overrides = None,
+    model_server: options.ModelServer = None,
+) -> None:
+    """Write a DAG file for Airflow 3 and what it reads; docs/airflow.md says how to use them."""
+    from pipeline.config import load_config
+
+    settings = load_config(
+        preset,
+        config,
+        overrides or [],
+        workdir=workdir,
+        infra_validation__model_server=model_server,
+    )
+    # Takes half a minute to import.
+    from pipeline.orchestration.airflow.compiler import compile_airflow
+
+    for path in compile_airflow(settings, output):
+        typer.echo(path)

@@ -1,0 +1,52 @@
+"""The local run itself: the compiled pipeline's nodes, one after the other, in this process."""
+
+import time
+
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.config import Config
+from pipeline.orchestration import verdict
+from pipeline.orchestration.compiler import compile_pipeline
+from pipeline.orchestration.launch import (
+    NodeOutcome,
+    abandon_executions,
+    node_ids,
+    run_node,
+    with_run_id,
+)
+from pipeline.orchestration.progress import Progress
+from pipeline.result import NodeResult, NodeState, RunResult
+
+
+def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
+    """Runs the nodes in order until the run's verdict is known, and records it in `result`.
+
+    Raises:
+        DataRefused: when ExampleGen or the anomaly gate refuses the data.
+        Exception: whatever a node's executor raises.
+    """
+    ir = with_run_id(compile_pipeline(config, result.fingerprint), result.run_id)
+    abandon_executions(ir)
+    result.nodes = [NodeResult(id=node_id) for node_id in node_ids(ir)]
+    for entry in result.nodes:
+        outcome = _run(ir, entry, progress)
+        verdict.record(entry.id, outcome.outputs, result)
+        result.write(config.runs_dir)
+        if result.finished_at:
+            return
+
+
+def _run(ir: pipeline_pb2.Pipeline, entry: NodeResult, progress: Progress) -> NodeOutcome:
+    entry.state = NodeState.RUNNING
+    progress.node_started(entry.id)
+    started = time.monotonic()
+    try:
+        outcome = run_node(ir, entry.id)
+        entry.state = NodeState.CACHED if outcome.cached else NodeState.DONE
+    except BaseException:
+        entry.state = NodeState.FAILED
+        raise
+    finally:
+        entry.seconds = round(time.monotonic() - started, 1)
+        progress.node_finished(entry)
+    return outcome

@@ -1,0 +1,240 @@
+"""Runs one node of the compiled pipeline; every orchestrator goes through here."""
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, outputs_utils, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+
+# Their messages are packed as Any in the IR, which can be read only once they are known.
+from tfx.proto.orchestration import (
+    executable_spec_pb2,  # noqa: F401
+    local_deployment_config_pb2,  # noqa: F401
+    pipeline_pb2,
+    platform_config_pb2,  # noqa: F401
+)
+from tfx.types import Artifact
+
+from components.refusal import DataRefused
+from pipeline.orchestration.metadata_store import metadata_of
+from pipeline.result import Status
+
+LAST_SPAN_PARAMETER = "last-span"
+_RUN_ID_PARAMETER = "pipeline-run-id"
+
+# Custom properties of an execution that did not succeed, for which TFX records no reason.
+STATUS_PROPERTY = "status"
+REASONS_PROPERTY = "reasons"
+
+
+class MetadataUnreachable(Exception):
+    """The database that holds the metadata does not let this process in."""
+
+
+class NodeFailed(Exception):
+    """A node that did not succeed although its launcher returned."""
+
+
+@dataclass(frozen=True)
+class NodeOutcome:
+    """What a node left in the metadata.
+
+    Attributes:
+        cached: whether an earlier execution's outputs were taken.
+        outputs: the output artifacts by channel.
+    """
+
+    cached: bool
+    outputs: dict[str, list[Artifact]]
+
+
+def with_run_id(
+    ir: pipeline_pb2.Pipeline, run_id: str, last_span: int = 0
+) -> pipeline_pb2.Pipeline:
+    """Returns a copy of the pipeline in which the parameters of a run are filled in.
+
+    Args:
+        ir: the compiled pipeline.
+        run_id: the run's name in the metadata.
+        last_span: spans after it are not read, 0: all are; for a pipeline compiled with that
+            parameter.
+    """
+    concrete = copy.deepcopy(ir)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        concrete, {_RUN_ID_PARAMETER: run_id, LAST_SPAN_PARAMETER: last_span}
+    )
+    return concrete
+
+
+def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
+    """Returns the ids of the pipeline's nodes in an order in which they can run."""
+    return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
+def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
+    """Runs a node, unless an execution with the same inputs and properties is in the cache.
+
+    Running a node again that already succeeded in the same run changes nothing; one that failed
+    or was killed is run anew. The reason of a failure goes into the metadata.
+
+    Args:
+        ir: the compiled pipeline, with its run id.
+        node_id: which node.
+
+    Raises:
+        KeyError: when the pipeline has no such node.
+        MetadataUnreachable: when the database does not answer.
+        NodeFailed: when the execution is not recorded as complete or cached.
+        Exception: whatever the node's executor raises.
+    """
+    node = _find(ir, node_id)
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    _clear_earlier_attempt(ir, node)
+    try:
+        launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata_of(_connection(ir)),
+            pipeline_info=ir.pipeline_info,
+            pipeline_runtime_spec=ir.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        ).launch()
+        # The launcher swallows some failures, such as inputs that cannot be resolved.
+        return _recorded_outcome(ir, node)
+    except BaseException as error:
+        with open_metadata(ir) as handle:
+            execution = find_execution(handle, node)
+            if execution:
+                _record_failure(handle, execution, error)
+        raise
+
+
+def abandon_executions(ir: pipeline_pb2.Pipeline) -> None:
+    """Marks executions that a killed run left as running, and removes what they had written.
+
+    Only those that write below this pipeline's root: others may share the metadata. The caller
+    makes sure that no other run works below that root.
+    """
+    with open_metadata(ir) as handle:
+        for execution in handle.store.get_executions():
+            if execution_lib.is_execution_running(execution):
+                outputs = [path for id_ in node_ids(ir) for path in _outputs(ir, id_, execution)]
+                if outputs:
+                    execution.last_known_state = metadata_store_pb2.Execution.CANCELED
+                    handle.store.put_executions([execution])
+                    _remove(outputs)
+
+
+def find_execution(
+    handle: metadata.Metadata, node: pipeline_pb2.PipelineNode
+) -> metadata_store_pb2.Execution | None:
+    """Returns the execution of a node in the run whose id is filled in; None: it has none."""
+    contexts = [
+        handle.store.get_context_by_type_and_name(
+            context.type.name, context.name.field_value.string_value
+        )
+        for context in node.contexts.contexts
+    ]
+    if None in contexts:
+        return None
+    executions = execution_lib.get_executions_associated_with_all_contexts(handle, contexts)
+    return executions[0] if executions else None
+
+
+def outcome_of(handle: metadata.Metadata, execution: metadata_store_pb2.Execution) -> NodeOutcome:
+    """Returns what a successful execution left."""
+    return NodeOutcome(
+        cached=execution.last_known_state == metadata_store_pb2.Execution.CACHED,
+        outputs=execution_lib.get_output_artifacts(handle, execution.id),
+    )
+
+
+@contextmanager
+def open_metadata(ir: pipeline_pb2.Pipeline) -> Iterator[metadata.Metadata]:
+    """Opens the metadata that the pipeline was compiled for.
+
+    Raises:
+        MetadataUnreachable: when that fails, some seconds later.
+    """
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(metadata_of(_connection(ir)))
+        except RuntimeError as error:
+            raise MetadataUnreachable(_unreachable(_connection(ir), error)) from None
+        yield handle
+
+
+def _connection(ir: pipeline_pb2.Pipeline) -> metadata_store_pb2.ConnectionConfig:
+    config = runner_utils.extract_local_deployment_config(ir).metadata_connection_config
+    return getattr(config, config.WhichOneof("connection_config"))
+
+
+def _unreachable(connection: metadata_store_pb2.ConnectionConfig, error: Exception) -> str:
+    if not connection.HasField("postgresql"):
+        return f"cannot connect to the metadata {connection.sqlite.filename_uri}: {error}"
+    server = connection.postgresql
+    return (
+        f"cannot connect to the metadata, database {server.dbname} of PostgreSQL at {server.host}:"
+        f"{server.port}, as {server.user}: check that it answers, and PGPASSWORD or PGPASSFILE"
+    )
+
+
+def _find(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
+    for node in ir.nodes:
+        if node.pipeline_node.node_info.id == node_id:
+            return node.pipeline_node
+    raise KeyError(f"the pipeline has no node {node_id}; it has {', '.join(node_ids(ir))}")
+
+
+def _clear_earlier_attempt(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
+    """Removes what a killed attempt wrote: the launcher reuses its execution and its folders."""
+    with open_metadata(ir) as handle:
+        execution = find_execution(handle, node)
+        if execution and not execution_lib.is_execution_successful(execution):
+            _remove(_outputs(ir, node.node_info.id, execution))
+
+
+def _outputs(
+    ir: pipeline_pb2.Pipeline, node_id: str, execution: metadata_store_pb2.Execution
+) -> list[Path]:
+    root = Path(ir.runtime_spec.pipeline_root.field_value.string_value)
+    return list((root / node_id).glob(f"*/{execution.id}"))
+
+
+def _remove(outputs: list[Path]) -> None:
+    for output in outputs:
+        outputs_utils.fileio.rmtree(str(output))
+
+
+def _record_failure(
+    handle: metadata.Metadata, execution: metadata_store_pb2.Execution, error: BaseException
+) -> None:
+    status, reasons = Status.FAILED, [f"{type(error).__name__}: {error}"]
+    if isinstance(error, DataRefused):
+        status, reasons = Status.DATA_REFUSED, error.reasons
+    elif isinstance(error, KeyboardInterrupt):
+        status, reasons = Status.INTERRUPTED, ["interrupted"]
+    execution.last_known_state = metadata_store_pb2.Execution.FAILED
+    execution.custom_properties[STATUS_PROPERTY].string_value = status
+    execution.custom_properties[REASONS_PROPERTY].string_value = json.dumps(reasons)
+    handle.store.put_executions([execution])
+
+
+def _recorded_outcome(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> NodeOutcome:
+    with open_metadata(ir) as handle:
+        execution = find_execution(handle, node)
+        if execution is None:
+            raise NodeFailed(f"{node.node_info.id} left no execution in the metadata")
+        if not execution_lib.is_execution_successful(execution):
+            result = execution_lib.get_execution_result(execution, ignore_parse_errors=True)
+            why = result.result_message.strip().splitlines()[-1:] if result else []
+            state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+            raise NodeFailed(f"{node.node_info.id} ended as {state}: {''.join(why)}")
+        return outcome_of(handle, execution)

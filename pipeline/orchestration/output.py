@@ -1,0 +1,35 @@
+"""Keeps the output of TensorFlow, absl and Beam away from the terminal."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """The process' own standard streams, as they were before the redirection."""
+
+    stdout: TextIO
+    stderr: TextIO
+
+
+def redirect_to(log_file: Path) -> Terminal:
+    """Sends whatever is written to file descriptors 1 and 2 to a file, for good.
+
+    C++ libraries write to the descriptors, some of them as late as at exit, so that exchanging
+    `sys.stdout` is not enough and there is no way back.
+    """
+    terminal = Terminal(
+        stdout=os.fdopen(os.dup(1), "w", buffering=1),
+        stderr=os.fdopen(os.dup(2), "w", buffering=1),
+    )
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return terminal

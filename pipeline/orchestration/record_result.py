@@ -1,0 +1,68 @@
+"""Writes what a run did to the workdir's `runs/`: an orchestrator's last task.
+
+python -m pipeline.orchestration.record_result IR.json RUN_ID
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UsageError
+from pipeline.orchestration.ir import read_ir, read_outline
+from pipeline.orchestration.output import redirect_to
+from pipeline.orchestration.quarantine import quarantine_newest_span
+from pipeline.result import Status
+
+if TYPE_CHECKING:
+    from tfx.proto.orchestration import pipeline_pb2
+
+_BAD_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the result, prints it as JSON on standard output and returns the exit code.
+
+    The code says whether the result was written, not what it is.
+    """
+    parser = argparse.ArgumentParser(description="Write the result of a run from its metadata.")
+    parser.add_argument("ir", type=Path, metavar="IR.json", help="the compiled pipeline")
+    parser.add_argument("run_id", metavar="RUN_ID", help="which run")
+    parser.add_argument(
+        "--last-span", type=int, default=0, metavar="N", help="the newest that was read [any]"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        workdir = read_outline(options.ir).workdir
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return _BAD_USAGE
+    terminal = redirect_to(workdir / "logs" / f"{options.run_id}.log")
+    # Takes seconds to import.
+    from pipeline.orchestration.rebuild import result_from_metadata
+
+    try:
+        ir = read_ir(options.ir)
+        result = result_from_metadata(ir, options.run_id)
+    except UsageError as error:
+        print(error, file=terminal.stderr)
+        return _BAD_USAGE
+    result.write(workdir / "runs")
+    if result.status is Status.DATA_REFUSED:
+        _quarantine(ir, options.last_span or None, result.reasons)
+    print(result.model_dump_json(), file=terminal.stdout)
+    return 0
+
+
+def _quarantine(ir: "pipeline_pb2.Pipeline", last_span: int | None, reasons: list[str]) -> None:
+    for node in ir.nodes:
+        parameters = node.pipeline_node.parameters.parameters
+        if "input_base" in parameters and "window" in parameters:
+            data_root = Path(parameters["input_base"].field_value.string_value)
+            window = parameters["window"].field_value.int_value
+            quarantine_newest_span(data_root, window, reasons, last_span)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What a run says at its end: the verdict, the quality of every class, and what to type next."""
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import DEFAULT_WORKDIR, Config
+from pipeline.result import RunResult, Status
+
+_HEADLINES = {
+    Status.PUSHED: "pushed version {version} to {serving_dir}",
+    Status.UP_TO_DATE: "nothing new: version {version} is up to date",
+    Status.NOT_BLESSED: "not pushed: the model did not reach its thresholds",
+    Status.INFRA_REFUSED: "not pushed: infra validation refused the model",
+    Status.DATA_REFUSED: "not pushed: the data was refused",
+    Status.ROLLED_BACK: "rolled back: version {version} is not served",
+    Status.BUSY: "not started: the workdir is busy",
+    Status.INTERRUPTED: "interrupted",
+    Status.FAILED: "failed",
+}
+
+
+def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
+    """Prints the end of a run for a person; the verdict is the last line unless pushed.
+
+    Args:
+        result: of a run that is over.
+        config: its settings.
+        stream: where to print.
+    """
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    if result.classes and result.status is not Status.UP_TO_DATE:
+        console.print()
+        console.print(_quality_table(result))
+        if result.churn is not None:
+            console.print(f"against the served model, {result.churn:.2%} of the labels change")
+    headline = _HEADLINES[result.status].format(
+        version=result.version, serving_dir=config.serving_dir
+    )
+    console.print()
+    for reason in result.reasons:
+        console.print(f"  - {reason}", markup=False)
+    if result.status in (Status.FAILED, Status.INFRA_REFUSED):
+        console.print(f"  the log is {result.log}", markup=False)
+    console.print(f"{headline} (exit code {result.status.exit_code})", markup=False)
+    if result.status is Status.PUSHED:
+        _print_next_steps(console, config)
+
+
+def _quality_table(result: RunResult) -> Table:
+    table = Table(title=f"accuracy {result.accuracy:.4f}", title_justify="left", box=None)
+    table.add_column("class")
+    for name in ("precision", "recall", "AUC"):
+        table.add_column(name, justify="right")
+    for label, quality in result.classes.items():
+        table.add_row(
+            label, f"{quality.precision:.3f}", f"{quality.recall:.3f}", f"{quality.auc:.4f}"
+        )
+    return table
+
+
+def _print_next_steps(console: Console, config: Config) -> None:
+    workdir = "" if config.workdir == DEFAULT_WORKDIR else f" --workdir {config.workdir}"
+    model = config.serving.model_name
+    console.print("\nnext:", markup=False)
+    for command in (
+        f"python runner.py models list{workdir}",
+        f"python -m serving.model_server --rest_api_port=8501 --model_name={model} "
+        f"--model_base_path={config.serving_dir}",
+        f"curl localhost:8501/v1/models/{model}",
+    ):
+        console.print(f"  {command}", markup=False)

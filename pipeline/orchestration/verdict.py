@@ -1,0 +1,71 @@
+"""Reads from a node's outputs what they mean for the run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tfx.types import Artifact
+
+from components.infra_validator.blessing import is_blessed, read_blessing
+from components.model_diff.component import read_churn, read_reasons
+from components.pusher.executor import PushVerdict, read_result
+from components.tfma_metrics import read_metrics
+from pipeline.evaluation import ACCURACY, refusal_reasons
+from pipeline.features import CLASS_LABELS
+from pipeline.result import ClassQuality, RunResult, Status
+
+Outputs = Mapping[str, Sequence[Artifact]]
+
+_LOG_LINES = 5
+
+
+def record(node_id: str, outputs: Outputs, result: RunResult) -> None:
+    """Takes over what a node found out; ends the run when that decides it.
+
+    Args:
+        node_id: the node that has just run, or was found in the cache.
+        outputs: its output artifacts by channel.
+        result: the run's result.
+    """
+    reader = {
+        "Evaluator": _evaluated,
+        "ModelDiff": _compared,
+        "InfraValidator": _infra_validated,
+        "Pusher": _pushed,
+    }.get(node_id)
+    if reader:
+        reader(outputs, result)
+
+
+def _evaluated(outputs: Outputs, result: RunResult) -> None:
+    (evaluation,), (blessing,) = outputs["evaluation"], outputs["blessing"]
+    metrics = read_metrics(Path(evaluation.uri))
+    result.accuracy = metrics.overall[ACCURACY]
+    result.classes = {
+        CLASS_LABELS[class_id]: ClassQuality.model_validate(values)
+        for class_id, values in metrics.classes.items()
+    }
+    if not is_blessed(blessing):
+        result.finish(Status.NOT_BLESSED, refusal_reasons(Path(evaluation.uri)))
+
+
+def _compared(outputs: Outputs, result: RunResult) -> None:
+    churn = read_churn(outputs["diff"][0].uri)
+    result.churn = round(churn.share, 6) if churn else None
+    if reasons := read_reasons(outputs["blessing"][0]):
+        result.finish(Status.NOT_BLESSED, reasons)
+
+
+def _infra_validated(outputs: Outputs, result: RunResult) -> None:
+    blessing = read_blessing(outputs["blessing"][0].uri)
+    result.model_server = blessing.model_server
+    if not blessing.blessed:
+        log = [f"server log: {line}" for line in blessing.server_log[-_LOG_LINES:]]
+        result.finish(Status.INFRA_REFUSED, [*blessing.reasons, *log])
+
+
+def _pushed(outputs: Outputs, result: RunResult) -> None:
+    pushed = read_result(outputs["pushed_model"][0])
+    result.version = pushed.version
+    # A model that was rolled back and comes again is refused; for a run that is the same end.
+    rolled_back = pushed.status is PushVerdict.REFUSED
+    result.finish(Status.ROLLED_BACK if rolled_back else Status(pushed.status), pushed.reasons)

@@ -1,0 +1,197 @@
+"""run_fn: trains the model on transformed images and exports it for serving."""
+
+import hashlib
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import tensorflow_transform as tft
+from pydantic import BaseModel
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from pipeline.checkpoints import EpochCheckpoint
+from pipeline.dataset import LabelledImages, load_split, training_batches
+from pipeline.features import IMAGE
+from pipeline.hyperparameters import Hyperparameters, Precision
+from pipeline.model import build_model
+from pipeline.signatures import DefaultSignature, ServingModule, export
+
+_log = logging.getLogger(__name__)
+
+
+class TrainerConfig(BaseModel):
+    """What the pipeline hands to `run_fn` as Trainer's `custom_config`."""
+
+    hyperparameters: Hyperparameters
+    checkpoints: Path
+    fingerprint: str
+    default_signature: DefaultSignature = DefaultSignature.CLASSIFY
+    image_feature: str = IMAGE
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains on the examples of `fn_args` and exports a SavedModel; called by Trainer."""
+    config = TrainerConfig.model_validate(fn_args.custom_config)
+    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    train = load_split(fn_args.train_files, transform_output)
+    validation = load_split(fn_args.eval_files, transform_output)
+    checkpoint = EpochCheckpoint(config.checkpoints / _training_key(config, fn_args))
+
+    model = train_model(
+        train, validation, config.hyperparameters, checkpoint, Path(fn_args.model_run_dir)
+    )
+    module = ServingModule(
+        _as_float32(model, config.hyperparameters), transform_output, config.image_feature
+    )
+    export(module, Path(fn_args.serving_model_dir), config.default_signature)
+    checkpoint.remove()
+
+
+def train_model(
+    train: LabelledImages,
+    validation: LabelledImages,
+    hyperparameters: Hyperparameters,
+    checkpoint: EpochCheckpoint,
+    run_dir: Path,
+) -> keras.Model:
+    """Trains from the start, or from the last checkpoint of the same training.
+
+    Args:
+        train: the images to fit.
+        validation: the images to report on after each epoch.
+        hyperparameters: everything that training may vary.
+        checkpoint: the checkpoints of exactly this training.
+        run_dir: gets `history.csv` and TensorBoard's logs.
+
+    Raises:
+        ValueError: when there are fewer training images than one batch holds.
+    """
+    if len(train) < hyperparameters.batch_size:
+        raise ValueError(
+            f"training.batch_size is {hyperparameters.batch_size}, but there are only "
+            f"{len(train)} training images"
+        )
+    keras.utils.set_random_seed(hyperparameters.seed)
+    steps = len(train) // hyperparameters.batch_size
+    epochs_done, model = checkpoint.restore()
+    if model is None:
+        model = _compiled_model(hyperparameters, steps)
+    else:
+        _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
+    model.fit(
+        training_batches(
+            train,
+            batch_size=hyperparameters.batch_size,
+            first_epoch=epochs_done,
+            epochs=hyperparameters.epochs,
+            seed=hyperparameters.seed,
+            random_flip=hyperparameters.random_flip,
+        ),
+        validation_data=(validation.images, validation.labels),
+        validation_batch_size=1000,
+        initial_epoch=epochs_done,
+        epochs=hyperparameters.epochs,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.CSVLogger(run_dir / "history.csv", append=True),
+            keras.callbacks.TensorBoard(run_dir / "tensorboard"),
+            _EpochLog(hyperparameters.epochs),
+            checkpoint,
+        ],
+    )
+    return model
+
+
+def _compiled_model(hyperparameters: Hyperparameters, steps_per_epoch: int) -> keras.Model:
+    with _dtype_policy(_training_policy(hyperparameters.precision)):
+        model = _build(hyperparameters)
+    total_steps = hyperparameters.epochs * steps_per_epoch
+    warmup_steps = max(1, int(hyperparameters.warmup_share * total_steps))
+    model.compile(
+        optimizer=keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(
+                initial_learning_rate=0.0,
+                decay_steps=max(1, total_steps - warmup_steps),
+                warmup_target=hyperparameters.learning_rate,
+                warmup_steps=warmup_steps,
+            ),
+            weight_decay=hyperparameters.weight_decay,
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    return model
+
+
+def _build(hyperparameters: Hyperparameters) -> keras.Model:
+    return build_model(
+        hyperparameters.filters, hyperparameters.dense_units, hyperparameters.dropout
+    )
+
+
+def _as_float32(trained: keras.Model, hyperparameters: Hyperparameters) -> keras.Model:
+    with _dtype_policy(Precision.FLOAT32):
+        model = _build(hyperparameters)
+    model.set_weights(trained.get_weights())
+    return model
+
+
+def _training_policy(precision: Precision) -> Precision:
+    """Resolves `auto`: bfloat16 pays off only where the processor has matrix units for it."""
+    if precision is not Precision.AUTO:
+        return precision
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() == "x86_64" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text():
+        return Precision.MIXED_BFLOAT16
+    return Precision.FLOAT32
+
+
+def _training_key(config: TrainerConfig, fn_args: FnArgs) -> str:
+    """Names the one training that code, hyperparameters and data make, across executions."""
+    made_of = [
+        config.fingerprint,
+        config.hyperparameters.model_dump(mode="json"),
+        fn_args.transform_graph_path,
+        *fn_args.train_files,
+    ]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _dtype_policy(policy: Precision) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy.value)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class _EpochLog(keras.callbacks.Callback):
+    """One line per epoch for whoever watches the run."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        _log.info(
+            "epoch %d/%d: loss %.4f, accuracy %.4f, validation accuracy %.4f (%.1f s)",
+            epoch + 1,
+            self._epochs,
+            logs["loss"],
+            logs["accuracy"],
+            logs["val_accuracy"],
+            time.monotonic() - self._started,
+        )

@@ -1,0 +1,44 @@
+"""One real run on the sample, shared by all tests that look at what a run leaves behind."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.result import RunResult
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_runner(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python runner.py` with these arguments, as a user does."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "runner.py"), *arguments], capture_output=True, text=True
+    )
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """A finished run of `--preset smoke` and the arguments that make an identical one."""
+
+    workdir: Path
+    arguments: tuple[str, ...]
+    process: subprocess.CompletedProcess[str]
+
+    @property
+    def result(self) -> RunResult:
+        return RunResult.model_validate_json(self.process.stdout)
+
+    @property
+    def serving_dir(self) -> Path:
+        return self.workdir / "serving" / "fashion_mnist"
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """`python runner.py --preset smoke` through all nodes; its workdir is not to be changed."""
+    workdir = tmp_path_factory.mktemp("smoke") / "var"
+    arguments = ("--preset", "smoke", "--workdir", str(workdir), "--model-server", "embedded")
+    return SmokeRun(workdir, arguments, run_runner(*arguments, "--json"))

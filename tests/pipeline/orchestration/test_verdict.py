@@ -1,0 +1,105 @@
+"""What the outputs of the judging nodes mean for the run: its status, exit code and last line."""
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.infra_validator.blessing import Blessing, write_blessing
+from pipeline.config import Config
+from pipeline.orchestration import verdict
+from pipeline.orchestration.summary import print_summary
+from pipeline.result import RunResult, Status
+
+
+@pytest.fixture
+def result() -> RunResult:
+    return RunResult(run_id="run-1", started_at=datetime.now(UTC))
+
+
+def last_line(result: RunResult) -> str:
+    stream = io.StringIO()
+    print_summary(result, Config(), stream)
+    return stream.getvalue().splitlines()[-1]
+
+
+def test_a_refusal_by_infra_validation_ends_the_run_with_its_reasons_and_the_servers_log(
+    result: RunResult, tmp_path: Path
+) -> None:
+    artifact = standard_artifacts.InfraBlessing()
+    artifact.uri = str(tmp_path)
+    blessing = Blessing(
+        blessed=False,
+        reasons=["embedded model server: too slow."],
+        model_server="embedded",
+        server_log=[f"line {number}" for number in range(20)],
+    )
+    write_blessing(blessing, artifact)
+
+    verdict.record("InfraValidator", {"blessing": [artifact]}, result)
+
+    assert result.status is Status.INFRA_REFUSED
+    assert result.status.exit_code == 4
+    assert result.reasons[0] == "embedded model server: too slow."
+    assert result.reasons[-1] == "server log: line 19"
+    assert last_line(result) == "not pushed: infra validation refused the model (exit code 4)"
+
+
+def test_a_blessing_does_not_end_the_run(result: RunResult, tmp_path: Path) -> None:
+    artifact = standard_artifacts.InfraBlessing()
+    artifact.uri = str(tmp_path)
+    write_blessing(Blessing(blessed=True, model_server="docker"), artifact)
+
+    verdict.record("InfraValidator", {"blessing": [artifact]}, result)
+
+    assert result.finished_at is None
+    assert result.model_server == "docker"
+
+
+def test_too_much_churn_ends_the_run(result: RunResult, tmp_path: Path) -> None:
+    diff, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
+    diff.uri = str(tmp_path)
+    churn = {"examples": 10, "changed": 4, "fixed": 0, "broken": 4}
+    (tmp_path / "churn.json").write_text(json.dumps(churn))
+    blessing.set_int_custom_property("blessed", 0)
+    blessing.set_string_custom_property("reasons", '["40% change"]')
+
+    verdict.record("ModelDiff", {"diff": [diff], "blessing": [blessing]}, result)
+
+    assert result.churn == 0.4
+    assert result.status is Status.NOT_BLESSED
+    assert result.status.exit_code == 3
+    assert result.reasons == ["40% change"]
+
+
+@pytest.mark.parametrize(
+    ("push", "status", "exit_code"),
+    [
+        ("pushed", Status.PUSHED, 0),
+        ("up_to_date", Status.UP_TO_DATE, 0),
+        ("not_blessed", Status.NOT_BLESSED, 3),
+        ("infra_refused", Status.INFRA_REFUSED, 4),
+        ("refused", Status.ROLLED_BACK, 6),
+        ("rolled_back", Status.ROLLED_BACK, 6),
+    ],
+)
+def test_what_became_of_the_push_decides_the_exit_code(
+    push: str, status: Status, exit_code: int, result: RunResult
+) -> None:
+    pushed: Any = standard_artifacts.PushedModel()
+    pushed.set_string_custom_property("status", push)
+    pushed.set_string_custom_property("pushed_version", "7")
+    pushed.set_string_custom_property("reasons", '["why"]')
+
+    verdict.record("Pusher", {"pushed_model": [pushed]}, result)
+
+    assert result.status is status
+    assert result.status.exit_code == exit_code
+    assert result.version == 7
+    if exit_code:
+        assert last_line(result).endswith(f"(exit code {exit_code})")
+        assert not last_line(result).startswith("pushed")

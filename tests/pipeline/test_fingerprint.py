@@ -1,0 +1,91 @@
+"""The fingerprint table: each input changes the nodes that depend on it, and no others."""
+
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pipeline import fingerprint
+from pipeline.config import ROOT, SAMPLE_DATA, Config, load_config
+
+
+@pytest.fixture(autouse=True)
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the sources that a test may change."""
+    copy = tmp_path / "checkout"
+    for package in ("pipeline", "components", "serving", "data"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("*.gz"))
+    monkeypatch.setattr(fingerprint, "ROOT", copy)
+    return copy
+
+
+def changed_nodes(before: dict[str, str], config: Config | None = None) -> set[str]:
+    fingerprint._first_party_imports.cache_clear()
+    after = fingerprint.node_fingerprints(config or load_config("smoke"))
+    return {node for node in after if after[node] != before[node]}
+
+
+def append_to(path: Path) -> None:
+    path.write_text(path.read_text() + "\n_CHANGED = 1\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "nodes"),
+    [
+        ("pipeline/model.py", {"Trainer"}),
+        ("pipeline/trainer.py", {"Trainer"}),
+        ("pipeline/preprocessing.py", {"Transform", "Trainer"}),
+        ("pipeline/evaluation.py", {"Evaluator"}),
+        ("components/idx_example_gen/executor.py", {"IdxExampleGen"}),
+        ("components/anomaly_gate/component.py", {"AnomalyGate"}),
+        ("components/pusher/executor.py", {"Pusher"}),
+        ("serving/model_server/servable.py", {"InfraValidator"}),
+        ("pipeline/result.py", set()),
+        ("pipeline/config.py", set()),
+    ],
+)
+def test_changed_code_changes_the_nodes_that_use_it(
+    checkout: Path, module: str, nodes: set[str]
+) -> None:
+    before = fingerprint.node_fingerprints(load_config("smoke"))
+    append_to(checkout / module)
+    assert changed_nodes(before) == nodes
+
+
+@pytest.mark.parametrize(
+    ("override", "nodes"),
+    [
+        ("training.learning_rate=0.001", {"Trainer"}),
+        ("serving.default_signature=pixels", {"Trainer", "InfraValidator"}),
+        ("evaluation.min_accuracy=0.5", {"Evaluator"}),
+        ("infra_validation.max_latency_ms=50", {"InfraValidator"}),
+        ("push.keep=3", {"Pusher"}),
+    ],
+)
+def test_a_changed_setting_changes_the_nodes_that_use_it(override: str, nodes: set[str]) -> None:
+    before = fingerprint.node_fingerprints(load_config("smoke"))
+    assert changed_nodes(before, load_config("smoke", overrides=[override])) == nodes
+
+
+def test_a_changed_package_changes_the_nodes_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint.node_fingerprints(load_config("smoke"))
+    version = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "99" if name == "keras" else version(name)
+    )
+    assert changed_nodes(before) == {"Trainer"}
+
+
+def test_a_changed_image_changes_the_run(tmp_path: Path) -> None:
+    data = tmp_path / "var" / "data"
+    shutil.copytree(SAMPLE_DATA, data)
+    config = load_config("smoke", overrides=["data.sample=false"], workdir=tmp_path / "var")
+    before = fingerprint.run_fingerprint(config)
+    assert fingerprint.run_fingerprint(config) == before
+
+    images = data / "official" / "train-images-idx3-ubyte.gz"
+    content = bytearray(images.read_bytes())
+    content[-9] ^= 1
+    images.write_bytes(content)
+    assert fingerprint.run_fingerprint(config) != before
