@@ -1,0 +1,172 @@
+"""Operation: start-up, refusals with their exit codes, signals, the polled model config file."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import requests
+
+pytestmark = pytest.mark.integration
+
+REPOSITORY = Path(__file__).parents[2]
+MODELS = REPOSITORY / "tests" / "serving" / "conformance" / "models"
+EXIT_FAILED = 255
+
+
+@pytest.fixture(scope="module")
+def counting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that counts up to its input, so that a request takes as long as it is told to."""
+    import tensorflow as tf
+
+    class Counting(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, "limit")])
+        def count(self, limit: tf.Tensor) -> dict[str, tf.Tensor]:
+            reached = tf.while_loop(
+                lambda number: tf.reduce_any(number < limit),
+                lambda number: (number + 1,),
+                (tf.zeros_like(limit),),
+            )
+            return {"reached": reached[0]}
+
+    module = Counting()
+    base = tmp_path_factory.mktemp("counting")
+    tf.saved_model.save(module, str(base / "1"), signatures=module.count)
+    return base
+
+
+def log_lines(server: Any, text: str) -> list[str]:
+    return [line for line in server.log.read_text().splitlines() if text in line]
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def count(server: Any, limit: int) -> requests.Response:
+    return requests.post(
+        f"{server.url}/v1/models/counting:predict", json={"instances": [limit]}, timeout=120
+    )
+
+
+def grpc_count(server: Any, limit: int) -> int:
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "counting"
+    request.inputs["limit"].dtype = 9
+    request.inputs["limit"].tensor_shape.dim.add(size=1)
+    request.inputs["limit"].int64_val.append(limit)
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        answer = stub.Predict(request, timeout=120)
+    return int(answer.outputs["reached"].int64_val[0])
+
+
+def test_sigterm_answers_requests_in_flight_then_ends(
+    start_model_server: Any, counting_model: Path
+) -> None:
+    server = start_model_server("--model_name=counting", f"--model_base_path={counting_model}")
+    assert count(server, 3).json() == {"predictions": [3]}
+    started = time.monotonic()
+    count(server, 20_000)
+    steps = int(20_000 / (time.monotonic() - started) * 1.5)
+    with ThreadPoolExecutor(2) as pool:
+        over_rest = pool.submit(count, server, steps)
+        over_grpc = pool.submit(grpc_count, server, steps)
+        time.sleep(0.5)
+        assert not over_rest.done()
+        assert not over_grpc.done()
+        assert server.stop() == -signal.SIGTERM
+        assert over_rest.result().json() == {"predictions": [steps]}
+        assert over_grpc.result() == steps
+    assert log_lines(server, "stopping: answering the requests in flight")
+    with pytest.raises(requests.ConnectionError):
+        count(server, 1)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_start(
+    start_model_server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "bad" / "1").mkdir(parents=True)
+    server = start_model_server(
+        "--model_name=bad",
+        f"--model_base_path={tmp_path}/bad",
+        "--max_num_load_retries=0",
+        wait=False,
+    )
+    assert server.process.wait(120) == EXIT_FAILED
+    [line] = log_lines(server, "Failed to start server. Error: ")
+    assert "1 servable(s) did not become available: {{{name: bad version: 1} due to" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "Both server_options.model_base_path and server_options.model_config_file"),
+        (["--model_base_path=/m", "--prefer_tflite_model"], "--prefer_tflite_model is refused"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_at_once(flags: list[str], message: str) -> None:
+    ending = subprocess.run(
+        [sys.executable, "-m", "serving.model_server", *flags],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ending.returncode == EXIT_FAILED
+    assert message in ending.stderr
+
+
+def test_the_model_config_file_is_polled(start_model_server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "models.config"
+
+    def configure(name: str, more: str = "") -> None:
+        new = file.with_suffix(".new")
+        new.write_text(
+            f'model_config_list {{ config {{ name: "{name}" base_path: "{MODELS}/half_plus" '
+            f'model_platform: "tensorflow" {more} }} }}'
+        )
+        new.rename(file)
+
+    configure("first")
+    server = start_model_server(
+        f"--model_config_file={file}",
+        "--model_config_file_poll_wait_seconds=1",
+        "--enable_batching",
+    )
+
+    def predict(path: str) -> requests.Response:
+        return requests.post(
+            f"{server.url}/v1/models/{path}:predict", json={"instances": [1.0]}, timeout=30
+        )
+
+    assert predict("first").json() == {"predictions": [3.5]}
+    configure("second")
+    eventually(lambda: predict("second").ok)
+    eventually(lambda: predict("first").status_code == 404)
+    configure("second", 'version_labels { key: "stable" value: 2 }')
+    eventually(lambda: predict("second/labels/stable").ok)
+    file.write_text("model_config_list { nonsense }")
+    eventually(lambda: bool(log_lines(server, "model config file not taken over")))
+    assert predict("second").ok
+
+
+def test_sigterm_ends_a_server_that_still_tries_to_load_its_model(
+    start_model_server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    server = start_model_server("--model_name=m", f"--model_base_path={tmp_path}/m", wait=False)
+    eventually(lambda: bool(log_lines(server, "attempt 1 of 6 to load failed, next in 60 s")), 120)
+    assert server.stop() == -signal.SIGTERM

@@ -1,0 +1,291 @@
+"""gRPC's transport with methods of the test's own: limits, deadlines, sockets, TLS, health."""
+
+import datetime
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from serving.model_server.errors import Code, ServingError
+
+pytestmark = pytest.mark.integration
+
+StartGrpc = Callable[..., Any]
+
+
+class Echo:
+    """Answers a request with its own bytes once the gate is open."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def SerializeToString(self) -> bytes:
+        return self._content
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    event = threading.Event()
+    event.set()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def entered() -> threading.Event:
+    """Set once a call is being answered."""
+    return threading.Event()
+
+
+@pytest.fixture
+def start(gate: threading.Event, entered: threading.Event) -> Iterator[StartGrpc]:
+    from serving.model_server.grpc_server import GrpcOptions, GrpcServer
+    from serving.model_server.grpc_services import Method
+
+    def echo(request: bytes) -> Echo:
+        entered.set()
+        assert gate.wait(30)
+        if request == b"bug":
+            raise ZeroDivisionError("a bug")
+        if request == b"refuse":
+            raise ServingError(Code.OUT_OF_RANGE, "refused")
+        return Echo(request)
+
+    servers = []
+
+    def starter(**options: Any) -> Any:
+        server = GrpcServer({"/test/Echo": Method(bytes, echo)}, GrpcOptions(**options))
+        servers.append(server)
+        server.start()
+        return server
+
+    yield starter
+    for server in servers:
+        server.stop(0)
+
+
+def echo(channel: grpc.Channel, request: bytes = b"hello", timeout: float = 30) -> bytes:
+    answer: bytes = channel.unary_unary("/test/Echo")(request, timeout=timeout)
+    return answer
+
+
+def test_a_unix_socket_serves(start: StartGrpc, tmp_path: Path) -> None:
+    start(socket_path=str(tmp_path / "grpc.sock"))
+    with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        assert echo(channel) == b"hello"
+
+
+@pytest.fixture
+def channel(start: StartGrpc, tmp_path: Path) -> Iterator[grpc.Channel]:
+    """A channel to a server that answers two calls at a time."""
+    start(socket_path=str(tmp_path / "grpc.sock"), max_threads=2)
+    with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        yield channel
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "code", "details"),
+    [
+        (b"refuse", grpc.StatusCode.OUT_OF_RANGE, "refused"),
+        (b"bug", grpc.StatusCode.INTERNAL, "ZeroDivisionError: a bug"),
+    ],
+)
+def test_errors_become_status_codes(
+    channel: grpc.Channel, request_bytes: bytes, code: grpc.StatusCode, details: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as refusal:
+        echo(channel, request_bytes)
+    assert (refusal.value.code(), refusal.value.details()) == (code, details)
+
+
+def test_calls_past_the_limit_are_refused_and_the_others_answered(
+    channel: grpc.Channel, gate: threading.Event
+) -> None:
+    gate.clear()
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(echo, channel) for _ in range(8)]
+        refused = []
+        while len(refused) < 6:
+            refused = [call for call in calls if call.done()]
+        gate.set()
+        answered = [call.result() for call in calls if call not in refused]
+    assert answered == [b"hello"] * 2
+    for call in refused:
+        error = call.exception()
+        assert isinstance(error, grpc.RpcError)
+        assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert echo(channel) == b"hello"
+
+
+def test_many_clients_with_short_calls_are_all_answered(channel: grpc.Channel) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        calls = [pool.submit(echo, channel) for _ in range(400)]
+        assert all(call.result() == b"hello" for call in calls)
+
+
+def test_a_deadline_ends_the_call_not_the_server(
+    channel: grpc.Channel, gate: threading.Event
+) -> None:
+    gate.clear()
+    with pytest.raises(grpc.RpcError) as refusal:
+        echo(channel, timeout=0.2)
+    assert refusal.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    gate.set()
+    assert echo(channel) == b"hello"
+
+
+def test_channel_arguments_limit_message_sizes(start: StartGrpc, tmp_path: Path) -> None:
+    from serving.model_server.grpc_server import parse_channel_arguments
+
+    start(
+        socket_path=str(tmp_path / "small.sock"),
+        channel_arguments=parse_channel_arguments("grpc.max_receive_message_length=100,a.b=c"),
+    )
+    with grpc.insecure_channel(f"unix:{tmp_path}/small.sock") as channel:
+        assert echo(channel, bytes(100)) == bytes(100)
+        with pytest.raises(grpc.RpcError) as refusal:
+            echo(channel, bytes(101))
+    assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_stop_lets_calls_in_flight_finish(
+    start: StartGrpc, gate: threading.Event, entered: threading.Event, tmp_path: Path
+) -> None:
+    server = start(socket_path=str(tmp_path / "stop.sock"))
+    gate.clear()
+    with (
+        grpc.insecure_channel(f"unix:{tmp_path}/stop.sock") as channel,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        call = pool.submit(echo, channel, b"last")
+        assert entered.wait(30)
+        stopped = pool.submit(server.stop, 30)
+        gate.set()
+        stopped.result(30)
+        assert call.result(30) == b"last"
+
+
+def test_health_is_served_if_asked_for(start: StartGrpc, tmp_path: Path) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    start(socket_path=str(tmp_path / "health.sock"), enable_healthcheck=True)
+    with grpc.insecure_channel(f"unix:{tmp_path}/health.sock") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "ModelService", "PredictionService"):
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_without_the_flag_there_is_no_health_service(channel: grpc.Channel) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with pytest.raises(grpc.RpcError) as refusal:
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+    assert refusal.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+class Identity(NamedTuple):
+    """A private key and its certificate, both as PEM."""
+
+    key: bytes
+    certificate: bytes
+
+
+@pytest.fixture(scope="module")
+def issue() -> Callable[[str], Identity]:
+    """Issues certificates of one authority; the authority's own is issued for `authority`."""
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+
+    def issuer(name: str) -> Identity:
+        is_authority = name == "authority"
+        key = authority_key if is_authority else ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .sign(authority_key, hashes.SHA256())
+        )
+        return Identity(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+            certificate.public_bytes(serialization.Encoding.PEM),
+        )
+
+    return issuer
+
+
+@pytest.fixture
+def secure(
+    start: StartGrpc, issue: Callable[[str], Identity], tmp_path: Path
+) -> Callable[..., grpc.Channel]:
+    """Starts a TLS server and gives channels to it, with or without a client certificate."""
+    from serving.model_server.config_protos import SSLConfig
+
+    server, client, authority = issue("localhost"), issue("client"), issue("authority")
+
+    def connect(client_verify: bool, show_certificate: bool) -> grpc.Channel:
+        config = SSLConfig(
+            server_key=server.key.decode(),
+            server_cert=server.certificate.decode(),
+            custom_ca=authority.certificate.decode(),
+            client_verify=client_verify,
+        )
+        path = tmp_path / f"tls-{client_verify}-{show_certificate}.sock"
+        start(socket_path=str(path), ssl_config=config)
+        credentials = grpc.ssl_channel_credentials(
+            authority.certificate,
+            client.key if show_certificate else None,
+            client.certificate if show_certificate else None,
+        )
+        return grpc.secure_channel(
+            f"unix:{path}", credentials, [("grpc.ssl_target_name_override", "localhost")]
+        )
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("client_verify", "show_certificate"), [(False, False), (False, True), (True, True)]
+)
+def test_tls_serves_clients_that_are_trusted(
+    secure: Callable[..., grpc.Channel], client_verify: bool, show_certificate: bool
+) -> None:
+    with secure(client_verify, show_certificate) as channel:
+        assert echo(channel) == b"hello"
+
+
+def test_mutual_tls_refuses_a_client_without_certificate(
+    secure: Callable[..., grpc.Channel],
+) -> None:
+    with secure(True, False) as channel, pytest.raises(grpc.RpcError) as refusal:
+        echo(channel, timeout=5)
+    assert refusal.value.code() in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )
+
+
+def test_keys_that_are_no_keys_are_refused(start: StartGrpc, tmp_path: Path) -> None:
+    from serving.model_server.config_protos import SSLConfig
+
+    config = SSLConfig(server_key="no key", server_cert="no certificate")
+    with pytest.raises(ServingError, match=r"ssl_config_file|Failed to BuildAndStart"):
+        start(socket_path=str(tmp_path / "bad.sock"), ssl_config=config)
