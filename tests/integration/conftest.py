@@ -1,7 +1,8 @@
-"""Starts the embedded model server as operators do: its own process, flags, signals."""
+"""The embedded model server as operators start it, and a browser to look at pages with."""
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 REPOSITORY = Path(__file__).parents[2]
 CONFORMANCE = REPOSITORY / "tests" / "serving" / "conformance"
@@ -157,3 +159,43 @@ def record_result() -> Callable[[str, dict[str, object]], None]:
         (folder / f"{name}.json").write_text(content + "\n")
 
     return record
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's own Chromium, without a window; skips where there is none.
+
+    Not for the whole session: playwright keeps an event loop running in this thread, beside which
+    no test can start one of its own.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        pytest.skip("there is no Chromium on PATH; Debian has it as the package chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in a context of its own."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def page_problems(page: Page) -> list[str]:
+    """Grows with every error on the console, exception and failed request of `page`."""
+    problems: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            problems.append(f"console: {message.text}")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
+    page.on("requestfailed", lambda request: problems.append(f"request failed: {request.url}"))
+    return problems
