@@ -36,8 +36,8 @@ def fetch(
     from data.fashion_mnist import DatasetError, obtain
 
     settings = _settings(workdir, config, preset, overrides)
-    if settings.data.sample:
-        raise UsageError("this preset uses the sample in the repository: nothing to fetch")
+    if not settings.fetches_data:
+        raise UsageError(f"the data is taken as it is in {settings.data_root}: nothing to fetch")
     try:
         done = obtain(settings.data_root / "official", source or settings.data.source)
     except DatasetError as error:
@@ -158,8 +158,10 @@ def _span_root(
     workdir: Path | None, config: Path | None, preset: str | None, overrides: list[str] | None
 ) -> Path:
     settings = _settings(workdir, config, preset, overrides)
-    if settings.data.sample:
-        raise UsageError("the sample in the repository takes no spans: use another preset")
+    if settings.data.sample and not settings.data.root:
+        raise UsageError(
+            "the sample in the repository takes no spans: use another preset, or give data.root"
+        )
     root: Path = settings.data_root
     return root
 

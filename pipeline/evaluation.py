@@ -5,11 +5,16 @@ from pathlib import Path
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
+from components.idx_example_gen.layout import OFFICIAL_ORIGIN, span_of
 from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
 from pipeline.thresholds import EvaluationSettings
 
 EVALUATED_SIGNATURE = "predict_examples"
 ACCURACY = "sparse_categorical_accuracy"
+
+_EVERYTHING = config_pb2.SlicingSpec()
+_EACH_ORIGIN = config_pb2.SlicingSpec(feature_keys=[ORIGIN])
+_OFFICIAL = config_pb2.SlicingSpec(feature_values={ORIGIN: OFFICIAL_ORIGIN})
 
 
 def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_pb2.EvalConfig:
@@ -35,7 +40,7 @@ def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_p
         ]
     return config_pb2.EvalConfig(
         model_specs=model_specs,
-        slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=[ORIGIN])],
+        slicing_specs=[_EVERYTHING, _EACH_ORIGIN],
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=_overall_metrics(settings)),
             config_pb2.MetricsSpec(
@@ -47,18 +52,24 @@ def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_p
 
 
 def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig]:
-    accuracy = config_pb2.MetricThreshold(
-        value_threshold=config_pb2.GenericValueThreshold(
-            lower_bound={"value": settings.min_accuracy}
-        ),
+    drop = config_pb2.MetricThreshold(
         change_threshold=config_pb2.GenericChangeThreshold(
             direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
             absolute={"value": -settings.max_accuracy_drop},
-        ),
+        )
     )
+    accuracy = [
+        _on(_EVERYTHING, drop),
+        _on(_OFFICIAL, _at_least(settings.min_accuracy)),
+        # The newest span's number is not known before a run: its slice is found by the key alone,
+        # and the official one with it.
+        _on(_EACH_ORIGIN, _at_least(settings.min_span_accuracy)),
+    ]
     return [
         config_pb2.MetricConfig(class_name="ExampleCount"),
-        config_pb2.MetricConfig(class_name="SparseCategoricalAccuracy", threshold=accuracy),
+        config_pb2.MetricConfig(
+            class_name="SparseCategoricalAccuracy", per_slice_thresholds=accuracy
+        ),
         config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
         config_pb2.MetricConfig(
             class_name="MultiClassConfusionMatrixAtThresholds", config='{"thresholds": [0.0]}'
@@ -67,17 +78,26 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
 
 
 def _class_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig]:
-    recall = config_pb2.MetricThreshold(
-        value_threshold=config_pb2.GenericValueThreshold(
-            lower_bound={"value": settings.min_class_recall}
-        )
-    )
+    # Not in every slice: a class may have no image in a small span's held-out part.
+    recall = _on(_EVERYTHING, _at_least(settings.min_class_recall))
     return [
         config_pb2.MetricConfig(class_name="Precision"),
-        config_pb2.MetricConfig(class_name="Recall", threshold=recall),
+        config_pb2.MetricConfig(class_name="Recall", per_slice_thresholds=[recall]),
         config_pb2.MetricConfig(class_name="AUC"),
         config_pb2.MetricConfig(class_name="Calibration"),
     ]
+
+
+def _on(
+    slicing: config_pb2.SlicingSpec, threshold: config_pb2.MetricThreshold
+) -> config_pb2.PerSliceMetricThreshold:
+    return config_pb2.PerSliceMetricThreshold(slicing_specs=[slicing], threshold=threshold)
+
+
+def _at_least(bound: float) -> config_pb2.MetricThreshold:
+    return config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": bound})
+    )
 
 
 def refusal_reasons(evaluation: Path) -> list[str]:
@@ -98,6 +118,20 @@ def refusal_reasons(evaluation: Path) -> list[str]:
     return reasons
 
 
+def refused_span(evaluation: Path) -> int | None:
+    """Returns the span on whose held-out part the model missed its threshold; None: on none.
+
+    Args:
+        evaluation: the folder of Evaluator's `evaluation` artifact.
+    """
+    result = tfma.load_validation_result(str(evaluation))
+    for per_slice in result.metric_validations_per_slice:
+        for origin in _origins(per_slice.slice_key):
+            if per_slice.failures and origin != OFFICIAL_ORIGIN:
+                return span_of(origin)
+    return None
+
+
 def _sentence(
     slice_key: metrics_for_slice_pb2.SliceKey, failure: validation_result_pb2.ValidationFailure
 ) -> str:
@@ -111,8 +145,22 @@ def _sentence(
     else:
         limit = threshold.value_threshold.lower_bound.value
         comparison = f"is {{value:.4f}}, required is at least {limit:.4f}"
-    where = ", ".join(
-        f" where {single.column} is {single.bytes_value.decode()}"
+    value = comparison.format(value=failure.metric_value.double_value.value)
+    return f"{what}{_where(slice_key)} {value}"
+
+
+def _where(slice_key: metrics_for_slice_pb2.SliceKey) -> str:
+    origins = _origins(slice_key)
+    if not origins:
+        return ""
+    if origins == [OFFICIAL_ORIGIN]:
+        return " on the official test images"
+    return f" on the held-out part of {', '.join(origins)}"
+
+
+def _origins(slice_key: metrics_for_slice_pb2.SliceKey) -> list[str]:
+    return [
+        single.bytes_value.decode()
         for single in slice_key.single_slice_keys
-    )
-    return f"{what} {comparison.format(value=failure.metric_value.double_value.value)}{where}"
+        if single.column == ORIGIN
+    ]

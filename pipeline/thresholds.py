@@ -8,7 +8,10 @@ from pipeline.settings import Settings
 class EvaluationSettings(Settings):
     """Evaluator's thresholds, on the official test images and on new spans' held-out parts."""
 
-    min_accuracy: float = Field(0.88, ge=0, le=1)
+    min_accuracy: float = Field(0.88, ge=0, le=1, description="on the official test images")
+    min_span_accuracy: float = Field(
+        0.8, ge=0, le=1, description="on the newest span's held-out part; no less on the official"
+    )
     min_class_recall: float = Field(0.5, ge=0, le=1)
     max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="against the served model")
     max_churn: float | None = Field(None, ge=0, le=1, description="share of labels that change")

@@ -19,6 +19,7 @@ SPAN_PATTERN = f"spans/{SPAN_PLACEHOLDER}/*-ubyte*"
 QUARANTINE_FILE = "quarantine.json"
 
 OFFICIAL_ORIGIN = "official"
+_SPAN_ORIGIN = "span-"
 
 _FILE_NAME = re.compile(r"(?P<part>train-|t10k-|)(?P<kind>images-idx3|labels-idx1)-ubyte(\.gz)?")
 
@@ -75,6 +76,16 @@ class Layout:
             for path in (pair.images, pair.labels)
         ]
         return hashlib.sha256(json.dumps([contents, self.defects]).encode()).hexdigest()
+
+
+def origin_of(span: int) -> str:
+    """The value of the feature `origin` for the examples of a span."""
+    return f"{_SPAN_ORIGIN}{span}"
+
+
+def span_of(origin: str) -> int:
+    """The span that `origin_of` named so; raises ValueError for any other origin."""
+    return int(origin.removeprefix(_SPAN_ORIGIN))
 
 
 def list_spans(input_base: Path, span_pattern: str = SPAN_PATTERN) -> list[int]:
@@ -142,7 +153,7 @@ def resolve(
     ordered = sorted(spans)
     for span in ordered:
         role = Role.NEWEST_SPAN if span == ordered[-1] else Role.TRAINING
-        add(f"span-{span}", role, "", span_pattern.replace(SPAN_PLACEHOLDER, str(span)))
+        add(origin_of(span), role, "", span_pattern.replace(SPAN_PLACEHOLDER, str(span)))
     if not ordered:
         add(OFFICIAL_ORIGIN, Role.TRAINING, "train-", official_pattern)
     add(OFFICIAL_ORIGIN, Role.TEST, "t10k-", official_pattern)

@@ -45,7 +45,7 @@ def run(config: Config, result: RunResult, progress: Progress) -> None:
 
 def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
     try:
-        if not config.data.sample:
+        if config.fetches_data:
             obtain(config.data_root / "official", config.data.source)
         result.fingerprint = run_fingerprint(config)
         store = VersionStore(config.serving_dir)

@@ -109,7 +109,7 @@ def plan_of(config: Config, ir: pipeline_pb2.Pipeline, ir_path: Path) -> Plan:
 
 def _tasks(config: Config, ir: pipeline_pb2.Pipeline, ir_path: Path) -> Iterator[Task]:
     first = []
-    if not config.data.sample:
+    if config.fetches_data:
         command = [sys.executable, "runner.py", "data", "fetch", "--workdir", str(config.workdir)]
         if config.data.source:
             command += ["--from", str(config.data.source)]

@@ -1,0 +1,91 @@
+"""Which thresholds hold on which images, what a refusal says, and whether a span is to blame."""
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tensorflow_model_analysis.evaluators.metrics_validator import validate_metrics
+from tensorflow_model_analysis.metrics.metric_types import MetricKey, SubKey
+from tensorflow_model_analysis.proto import validation_result_pb2
+from tensorflow_model_analysis.utils.config_util import update_eval_config_with_defaults
+
+from pipeline.evaluation import ACCURACY, eval_config, refusal_reasons, refused_span
+from pipeline.features import CLASS_COUNT
+from pipeline.thresholds import EvaluationSettings
+
+SETTINGS = EvaluationSettings(
+    min_accuracy=0.7, min_span_accuracy=0.5, min_class_recall=0.1, max_accuracy_drop=0.05
+)
+OVERALL = ()
+OFFICIAL = (("origin", "official"),)
+SPAN_7 = (("origin", "span-7"),)
+
+
+def evaluation(folder: Path, accuracy: dict[tuple, float], recall: float = 0.8) -> Path:
+    """What TFMA writes when a model without a baseline has these accuracies on these slices."""
+    config = update_eval_config_with_defaults(
+        eval_config(SETTINGS, has_baseline=False), has_baseline=False, rubber_stamp=True
+    )
+    result = validation_result_pb2.ValidationResult(validation_ok=True)
+    for slice_key, value in accuracy.items():
+        # In a slice that has no image of a class, its recall is no number.
+        class_recall = recall if slice_key == OVERALL else float("nan")
+        metrics = {MetricKey(name=ACCURACY): value} | {
+            MetricKey(name="recall", sub_key=SubKey(class_id=class_id)): class_recall
+            for class_id in range(CLASS_COUNT)
+        }
+        of_slice = validate_metrics((slice_key, metrics), config)
+        result.validation_ok &= of_slice.validation_ok
+        result.metric_validations_per_slice.extend(of_slice.metric_validations_per_slice)
+    with tf.io.TFRecordWriter(str(folder / "validations.tfrecord")) as writer:
+        writer.write(result.SerializeToString())
+    return folder
+
+
+def test_a_model_that_reaches_each_threshold_is_not_refused(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, {OVERALL: 0.69, OFFICIAL: 0.7, SPAN_7: 0.5})
+    assert refusal_reasons(found) == []
+    assert refused_span(found) is None
+
+
+def test_the_newest_spans_held_out_part_has_a_threshold_of_its_own(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, {OVERALL: 0.8, OFFICIAL: 0.9, SPAN_7: 0.125})
+    assert refusal_reasons(found) == [
+        "accuracy on the held-out part of span-7 is 0.1250, required is at least 0.5000"
+    ]
+    assert refused_span(found) == 7
+
+
+def test_a_model_that_is_bad_on_the_official_images_alone_is_no_spans_fault(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, {OVERALL: 0.65, OFFICIAL: 0.65, SPAN_7: 0.65})
+    assert refusal_reasons(found) == [
+        "accuracy on the official test images is 0.6500, required is at least 0.7000"
+    ]
+    assert refused_span(found) is None
+
+
+def test_no_origin_may_have_less_than_a_span(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, {OVERALL: 0.4, OFFICIAL: 0.4})
+    assert [reason.rpartition(" ")[2] for reason in refusal_reasons(found)] == ["0.7000", "0.5000"]
+    assert refused_span(found) is None
+
+
+def test_recall_of_a_class_is_required_on_all_images_together(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, {OVERALL: 0.9, OFFICIAL: 0.9, SPAN_7: 0.9}, recall=0.05)
+    assert refusal_reasons(found)[0] == (
+        "recall of T-shirt/top is 0.0500, required is at least 0.1000"
+    )
+    assert len(refusal_reasons(found)) == CLASS_COUNT
+    assert refused_span(found) is None
+
+
+@pytest.mark.parametrize("has_baseline", [False, True])
+def test_a_lost_comparison_with_the_served_model_counts_on_all_images_together(
+    has_baseline: bool,
+) -> None:
+    config = eval_config(SETTINGS, has_baseline=has_baseline)
+    accuracy = config.metrics_specs[0].metrics[1]
+    drops = [t for t in accuracy.per_slice_thresholds if t.threshold.HasField("change_threshold")]
+    (drop,) = drops
+    assert not drop.slicing_specs[0].ListFields()
+    assert drop.threshold.change_threshold.absolute.value == -0.05
