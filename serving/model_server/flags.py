@@ -82,6 +82,9 @@ class Flags:
     enable_serialization_as_tensor_content: bool = _flag(
         False, "answer Predict in tensor_content instead of typed values"
     )
+    listen_address: str = _flag(
+        "", "address to listen on; empty: all (not a flag of tensorflow_model_server)"
+    )
     aspired_version_policy: str = _flag(
         "availability_preserving",
         "or resource_preserving: unload the old version first "

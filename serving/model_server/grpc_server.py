@@ -37,11 +37,14 @@ _CHANNEL_ARGUMENTS: dict[str, Any] = {
 class GrpcOptions:
     """Where and how to listen. `port` 0 and an empty `socket_path` mean not there.
 
+    `host` is the address that the port is opened on.
+
     `channel_arguments` go to gRPC and override the server's own. `ssl_config` is an SSLConfig
     message, None for plain text.
     """
 
     port: int = 0
+    host: str = "0.0.0.0"
     socket_path: str = ""
     max_threads: int = 8
     channel_arguments: Sequence[tuple[str, Any]] = field(default_factory=tuple)
@@ -68,7 +71,7 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((_Handlers(methods, places),))
         credentials = _credentials(options.ssl_config) if options.ssl_config else None
         if options.port:
-            self._listen(f"0.0.0.0:{options.port}", credentials)
+            self._listen(f"{options.host}:{options.port}", credentials)
         if options.socket_path:
             self._listen(f"unix:{options.socket_path}", credentials)
 

@@ -119,6 +119,7 @@ class Server:
             services.methods(),
             GrpcOptions(
                 port=flags.port,
+                host=flags.listen_address or "0.0.0.0",
                 socket_path=flags.grpc_socket_path,
                 max_threads=flags.grpc_max_threads,
                 channel_arguments=self._channel_arguments,
@@ -145,6 +146,7 @@ class Server:
             self._core,
             RestOptions(
                 port=flags.rest_api_port,
+                host=flags.listen_address,
                 num_threads=flags.rest_api_num_threads,
                 timeout_ms=flags.rest_api_timeout_in_ms,
                 cors=flags.rest_api_enable_cors_support,

@@ -1,7 +1,8 @@
-"""The interface of a model server that is started for one validation."""
+"""The interface of a model server that is started by this project, on this machine."""
 
 import socket
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 
 # Polling faster than a second is not TensorFlow Serving's to offer. A model that does not load is
@@ -11,6 +12,32 @@ SERVER_FLAGS = (
     "--max_num_load_retries=0",
     "--load_retry_interval_micros=0",
 )
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is started; as it stands, for one validation.
+
+    Attributes:
+        grpc_port: 0: any free one.
+        rest_port: 0: any free one.
+        host: the address to listen on; `tensorflow_model_server` always takes all.
+        flags: of the server, besides names and ports.
+        config_name: a ModelServerConfig in the base directory, instead of name and base path.
+        base_path: how that file calls the base directory, which a container mounts there.
+        log: takes the output of a process; None: `server.log` beside the base directory.
+    """
+
+    grpc_port: int = 0
+    rest_port: int = 0
+    host: str = "127.0.0.1"
+    flags: tuple[str, ...] = SERVER_FLAGS
+    config_name: str = ""
+    base_path: str = ""
+    log: Path | None = None
+
+
+FOR_VALIDATION = Launch()
 
 
 class ServerMissingError(Exception):
@@ -31,8 +58,13 @@ class ModelServer(ABC):
     rest_url: str
 
     @abstractmethod
-    def start(self, base: Path, model_name: str) -> None:
+    def start(self, base: Path, model_name: str, launch: Launch = FOR_VALIDATION) -> None:
         """Starts serving `<base>/<version>/`; returns before the model is loaded.
+
+        Args:
+            base: the model's base directory.
+            model_name: under which it is served.
+            launch: where it listens, with which flags.
 
         Raises:
             ServerMissingError: the server could not even be started.

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.infra_validator.model_servers.base import (
-    SERVER_FLAGS,
+    FOR_VALIDATION,
+    Launch,
     ModelServer,
     ServerMissingError,
 )
@@ -62,19 +63,26 @@ class DockerServer(ModelServer):
         self._container: Container | None = None
         self.description = f"docker image {image}"
 
-    def start(self, base: Path, model_name: str) -> None:
+    def start(self, base: Path, model_name: str, launch: Launch = FOR_VALIDATION) -> None:
         from docker.errors import DockerException
         from docker.types import Mount
 
         self._remove_orphans()
-        mount = Mount(f"/models/{model_name}", str(base), type="bind", read_only=True)
+        target = launch.base_path or f"/models/{model_name}"
+        config = (
+            [f"--model_config_file={target}/{launch.config_name}"] if launch.config_name else []
+        )
+        mount = Mount(target, str(base), type="bind", read_only=True)
         try:
             self._container = self._client.containers.run(
                 self._image,
-                command=list(SERVER_FLAGS),
+                command=[*config, *launch.flags],
                 environment={"MODEL_NAME": model_name, "MODEL_BASE_PATH": "/models"},
                 mounts=[mount],
-                ports={_GRPC: ("127.0.0.1", 0), _REST: ("127.0.0.1", 0)},
+                ports={
+                    _GRPC: (launch.host, launch.grpc_port),
+                    _REST: (launch.host, launch.rest_port),
+                },
                 labels={OWNER_VARIABLE: owner_mark()},
                 detach=True,
             )

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from components.infra_validator.model_servers.base import (
-    SERVER_FLAGS,
+    FOR_VALIDATION,
+    Launch,
     ModelServer,
     ServerMissingError,
     free_ports,
@@ -58,19 +59,26 @@ class ProcessServer(ModelServer):
         """Returns the process's environment."""
         return {**os.environ, OWNER_VARIABLE: owner_mark()}
 
-    def start(self, base: Path, model_name: str) -> None:
+    def address_flags(self, host: str) -> list[str]:
+        """Returns what makes it listen on one address only, where it can."""
+        return []
+
+    def start(self, base: Path, model_name: str, launch: Launch = FOR_VALIDATION) -> None:
         remove_orphaned_processes()
-        self._ports = free_ports(2)
-        grpc_port, rest_port = self._ports
+        free = free_ports(2)
+        grpc_port, rest_port = launch.grpc_port or free[0], launch.rest_port or free[1]
+        self._ports = [grpc_port, rest_port]
         self.grpc_address = f"127.0.0.1:{grpc_port}"
         self.rest_url = f"http://127.0.0.1:{rest_port}"
-        self._log = base.parent / "server.log"
+        self._log = launch.log or base.parent / "server.log"
         flags = [
             f"--port={grpc_port}",
             f"--rest_api_port={rest_port}",
             f"--model_name={model_name}",
             f"--model_base_path={base}",
-            *SERVER_FLAGS,
+            *([f"--model_config_file={base / launch.config_name}"] if launch.config_name else []),
+            *self.address_flags(launch.host),
+            *launch.flags,
         ]
         wrapper = [sys.executable, "-S", "-E", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self._log.open("wb") as log:
@@ -143,6 +151,9 @@ class EmbeddedServer(ProcessServer):
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", _EMBEDDED_MODULE]
+
+    def address_flags(self, host: str) -> list[str]:
+        return [f"--listen_address={host}"]
 
     def environment(self) -> dict[str, str]:
         """Adds the folder that holds the package, since the process runs elsewhere."""
