@@ -58,7 +58,10 @@ NODES = {
         packages=("tfx", "tensorflow-data-validation"),
         files=(SCHEMA_FILE,),
     ),
-    "AnomalyGate": Dependencies(modules=("components.anomaly_gate.component",)),
+    "AnomalyGate": Dependencies(
+        modules=("components.anomaly_gate.component",),
+        settings=lambda config: config.data.stop_on_drift,
+    ),
     "Transform": Dependencies(
         modules=("pipeline.preprocessing",),
         packages=(*_BEAM, "tensorflow", "tensorflow-transform"),

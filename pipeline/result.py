@@ -90,6 +90,7 @@ class RunResult(BaseModel):
         classes: per class label, by Evaluator.
         churn: share of the evaluated images whose label changes against the served model.
         reasons: why the run was refused or failed, a sentence each.
+        refused_span: the span that is to blame for a refusal, and was quarantined for it.
         nodes: in the order they run.
         model_server: which server infra validation used.
         report: the run's page, if one was written.
@@ -108,6 +109,7 @@ class RunResult(BaseModel):
     classes: dict[str, ClassQuality] = Field(default_factory=dict)
     churn: float | None = None
     reasons: list[str] = Field(default_factory=list)
+    refused_span: int | None = None
     nodes: list[NodeResult] = Field(default_factory=list)
     model_server: str | None = None
     report: Path | None = None

@@ -15,6 +15,7 @@ from pipeline.orchestration.launch import (
     with_run_id,
 )
 from pipeline.orchestration.progress import Progress
+from pipeline.orchestration.quarantine import quarantine_refused_span
 from pipeline.result import NodeResult, NodeState, RunResult
 
 
@@ -31,6 +32,8 @@ def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
     for entry in result.nodes:
         outcome = _run(ir, entry, progress)
         verdict.record(entry.id, outcome.outputs, result)
+        # Before the verdict is on record: an identical run would only repeat that.
+        quarantine_refused_span(config.data_root, config.data.window, result)
         result.write(config.runs_dir)
         if result.finished_at:
             return

@@ -31,6 +31,7 @@ def repeat(earlier: RunResult, result: RunResult) -> None:
     result.accuracy = earlier.accuracy
     result.classes = earlier.classes
     result.churn = earlier.churn
+    result.refused_span = earlier.refused_span
     result.model_server = earlier.model_server
     result.report = earlier.report
     status = earlier.status if earlier.status.is_refusal else Status.UP_TO_DATE

@@ -1,23 +1,42 @@
-"""Keeps a span that stopped a run out of the windows of later ones."""
+"""Keeps a span that made a run end without a push out of the windows of later ones."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from components.idx_example_gen import layout
 from data import spans
+from pipeline.result import RunResult, Status
 
 
-def quarantine_newest_span(
-    data_root: Path, window: int, reasons: list[str], last_span: int | None = None
+def blamed_span(reasons: Iterable[str], spans_read: Iterable[int]) -> int | None:
+    """Returns the span that refused data is put down to; None when an official file is unsound.
+
+    Args:
+        reasons: why the data was refused.
+        spans_read: what the run read, of which the newest is the only one not tried before.
+    """
+    if any("/official/" in reason for reason in reasons):
+        return None
+    return max(spans_read, default=None)
+
+
+def quarantine_refused_span(
+    data_root: Path, window: int, result: RunResult, last_span: int | None = None
 ) -> None:
-    """Quarantines the newest span that the run read, unless an official file stopped it.
+    """Quarantines the span that a refusal is owed to, if it is owed to one.
+
+    The result names the span when the model missed the threshold on its held-out part. When the
+    data was refused, it is found out here, and named from then on.
 
     Args:
         data_root: the folder with `official/` and `spans/`.
         window: how many spans the run was to read.
-        reasons: why its data was refused.
+        result: of the run, with its verdict.
         last_span: the newest span that it was allowed to read; None: any.
     """
-    numbers = spans.list_spans(data_root)
-    read = layout.window(numbers, window, spans.quarantined(data_root), last_span)
-    if read and not any("/official/" in reason for reason in reasons):
-        spans.quarantine(data_root, read[-1], "; ".join(reasons))
+    if result.status is Status.DATA_REFUSED and result.refused_span is None:
+        numbers = spans.list_spans(data_root)
+        read = layout.window(numbers, window, spans.quarantined(data_root), last_span)
+        result.refused_span = blamed_span(result.reasons, read)
+    if result.refused_span is not None:
+        spans.quarantine(data_root, result.refused_span, "; ".join(result.reasons))

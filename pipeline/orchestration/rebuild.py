@@ -1,6 +1,7 @@
 """Rebuilds what a run did from its metadata alone, whoever ran its nodes."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from pipeline.orchestration.launch import (
     outcome_of,
     with_run_id,
 )
+from pipeline.orchestration.quarantine import blamed_span
 from pipeline.result import NodeResult, NodeState, RunResult, Status
 
 _FINGERPRINT_PROPERTY = "run_fingerprint"
+_SPANS_PROPERTY = "spans"
 
 
 def result_from_metadata(ir: pipeline_pb2.Pipeline, run_id: str) -> RunResult:
@@ -59,6 +62,8 @@ def result_from_metadata(ir: pipeline_pb2.Pipeline, run_id: str) -> RunResult:
                 _judge(handle, node_id, execution, result)
     if result.finished_at is None:
         result.finish(Status.FAILED, ["the run did not come to its end"])
+    if result.status is Status.DATA_REFUSED:
+        result.refused_span = blamed_span(result.reasons, _spans_read(executions.values()))
     result.finished_at = _time(max(_ended(execution) for execution in executions.values()))
     return result
 
@@ -82,6 +87,15 @@ def _judge(
     if _FINGERPRINT_PROPERTY in properties:
         result.fingerprint = properties[_FINGERPRINT_PROPERTY].string_value
     verdict.record(node_id, outputs, result)
+
+
+def _spans_read(executions: Iterable[metadata_store_pb2.Execution]) -> list[int]:
+    return [
+        span
+        for execution in executions
+        if _SPANS_PROPERTY in execution.custom_properties
+        for span in json.loads(execution.custom_properties[_SPANS_PROPERTY].string_value)
+    ]
 
 
 def _node(node_id: str, execution: metadata_store_pb2.Execution | None) -> NodeResult:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from pipeline.errors import UsageError
 from pipeline.orchestration.ir import read_ir, read_outline
 from pipeline.orchestration.output import redirect_to
-from pipeline.orchestration.quarantine import quarantine_newest_span
-from pipeline.result import Status
+from pipeline.orchestration.quarantine import quarantine_refused_span
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
+
+    from pipeline.result import RunResult
 
 _BAD_USAGE = 2
 
@@ -48,20 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(error, file=terminal.stderr)
         return _BAD_USAGE
+    _quarantine(ir, options.last_span or None, result)
     result.write(workdir / "runs")
-    if result.status is Status.DATA_REFUSED:
-        _quarantine(ir, options.last_span or None, result.reasons)
     print(result.model_dump_json(), file=terminal.stdout)
     return 0
 
 
-def _quarantine(ir: "pipeline_pb2.Pipeline", last_span: int | None, reasons: list[str]) -> None:
+def _quarantine(ir: "pipeline_pb2.Pipeline", last_span: int | None, result: "RunResult") -> None:
     for node in ir.nodes:
         parameters = node.pipeline_node.parameters.parameters
         if "input_base" in parameters and "window" in parameters:
             data_root = Path(parameters["input_base"].field_value.string_value)
             window = parameters["window"].field_value.int_value
-            quarantine_newest_span(data_root, window, reasons, last_span)
+            quarantine_refused_span(data_root, window, result, last_span)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from components.infra_validator.blessing import is_blessed, read_blessing
 from components.model_diff.component import read_churn, read_reasons
 from components.pusher.executor import PushVerdict, read_result
 from components.tfma_metrics import read_metrics
-from pipeline.evaluation import ACCURACY, refusal_reasons
+from pipeline.evaluation import ACCURACY, refusal_reasons, refused_span
 from pipeline.features import CLASS_LABELS
 from pipeline.result import ClassQuality, RunResult, Status
 
@@ -45,6 +45,7 @@ def _evaluated(outputs: Outputs, result: RunResult) -> None:
         for class_id, values in metrics.classes.items()
     }
     if not is_blessed(blessing):
+        result.refused_span = refused_span(Path(evaluation.uri))
         result.finish(Status.NOT_BLESSED, refusal_reasons(Path(evaluation.uri)))
 
 

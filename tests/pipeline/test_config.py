@@ -77,3 +77,10 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent\.toml: No such file"):
         load_config(None, tmp_path / "absent.toml")
+
+
+def test_a_data_root_of_ones_own_comes_before_the_sample(tmp_path: Path) -> None:
+    config = load_config("smoke", overrides=[f"data.root={tmp_path}"])
+    assert config.data_root == tmp_path
+    assert not config.fetches_data
+    assert load_config(workdir=tmp_path).fetches_data

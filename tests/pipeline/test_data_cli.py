@@ -83,6 +83,17 @@ def test_the_committed_sample_is_never_written_to(workdir: Path) -> None:
     assert not (SAMPLE.parent / "spans").exists()
 
 
+def test_a_data_root_of_ones_own_takes_spans_and_is_not_filled(
+    workdir: Path, tmp_path: Path
+) -> None:
+    root = workdir / "data"
+    own = ("--preset", "smoke", "--set", f"data.root={root}")
+    _invoke("split", "--spans", 2, *own, workdir=tmp_path / "elsewhere")
+    assert spans.list_spans(root) == [1, 2]
+    refused = _invoke("fetch", *own, workdir=tmp_path / "elsewhere")
+    assert isinstance(refused.exception, UsageError)
+
+
 def test_fetch_that_finds_no_source_fails_with_every_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
