@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from components.infra_validator.spec import DEFAULT_IMAGE, ServerKind
 from pipeline.errors import UsageError
 from pipeline.hyperparameters import Hyperparameters
+from pipeline.search_space import TuningSettings
 from pipeline.settings import Settings
 from pipeline.thresholds import EvaluationSettings
 
@@ -140,6 +141,7 @@ class Config(Settings):
     workdir: Path = DEFAULT_WORKDIR
     data: DataSettings = DataSettings()
     training: Hyperparameters = Hyperparameters()
+    tuning: TuningSettings = TuningSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     infra_validation: InfraValidationSettings = InfraValidationSettings()
     push: PushSettings = PushSettings()

@@ -101,9 +101,27 @@ NODES = {
 }
 
 
+# Part of the graph only where hyperparameters are searched.
+TUNING_NODES = {
+    "Tuner": Dependencies(
+        modules=("pipeline.tuner",),
+        packages=(
+            *("tfx", "tensorflow", "tensorflow-transform", "keras", "numpy"),
+            *("keras-tuner", "scikit-learn", "scipy"),
+        ),
+        # Time and trials are left out: a longer search goes on where a shorter one ended.
+        settings=lambda config: [
+            config.training.model_dump(mode="json"),
+            config.tuning.model_dump(mode="json", exclude={"minutes", "trials"}),
+        ],
+    ),
+}
+
+
 def node_fingerprints(config: Config) -> dict[str, str]:
     """Returns the fingerprint of every node; input artifacts are TFX's to compare."""
-    return {node: _node_fingerprint(needs, config) for node, needs in NODES.items()}
+    nodes = NODES | TUNING_NODES if config.tuning.enabled else NODES
+    return {node: _node_fingerprint(needs, config) for node, needs in nodes.items()}
 
 
 def run_fingerprint(config: Config) -> str:

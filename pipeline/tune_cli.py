@@ -1,0 +1,41 @@
+"""`runner.py tune`: a run that searches its hyperparameters first."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline import options
+
+
+def tune(
+    minutes: Annotated[
+        float | None, typer.Option(help="Time for the search. [tuning.minutes]")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="At most this many trials. [tuning.trials]")
+    ] = None,
+    workdir: options.Workdir = None,
+    config: options.ConfigFile = None,
+    preset: options.Preset = None,
+    overrides: options.Overrides = None,
+    model_server: options.ModelServer = None,
+    as_json: options.Json = False,
+) -> None:
+    """Search hyperparameters by short trainings, then run the pipeline with the best ones.
+
+    The best values are printed and written to tuned.toml in the workdir, for --config.
+    """
+    from pipeline.config import load_config
+    from pipeline.orchestration.command import run_command
+
+    settings = load_config(
+        preset,
+        config,
+        overrides or [],
+        workdir=workdir,
+        infra_validation__model_server=model_server,
+        tuning__enabled=True,
+        tuning__minutes=minutes,
+        tuning__trials=trials,
+    )
+    raise typer.Exit(run_command(settings, as_json=as_json))

@@ -1,0 +1,48 @@
+"""What a tuning found as settings: for people, for `--config`, and for the next run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config, load_config
+from pipeline.tuned import with_tuned
+
+
+def without_search(config: Config, values: Mapping[str, Any]) -> Config:
+    """Returns the settings of a run that trains with `values` and searches nothing.
+
+    Args:
+        config: settings of a run with Tuner.
+        values: the best hyperparameters that it found.
+    """
+    return config.model_copy(
+        update={
+            "training": with_tuned(config.training, values),
+            "tuning": config.tuning.model_copy(update={"enabled": False}),
+        }
+    )
+
+
+def toml_snippet(config: Config, values: Mapping[str, Any]) -> str:
+    """Returns a TOML file that gives a later run the same preset and hyperparameters.
+
+    It has the values found, and those with which the search departed from the preset.
+    """
+    of_preset = load_config(config.preset).training.model_dump(mode="json")
+    training = with_tuned(config.training, values).model_dump(mode="json")
+    lines = [
+        f"{name} = {json.dumps(value)}"
+        for name, value in training.items()
+        if name in values or value != of_preset[name]
+    ]
+    return "\n".join([f'preset = "{config.preset}"', "", "[training]", *lines, ""])
+
+
+def write_snippet(config: Config, values: Mapping[str, Any]) -> Path:
+    """Writes the TOML file as `tuned.toml` in the workdir; the old one stays until it is whole."""
+    path = config.workdir / "tuned.toml"
+    partial = path.with_suffix(".partial")
+    partial.write_text(toml_snippet(config, values))
+    partial.replace(path)
+    return path
