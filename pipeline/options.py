@@ -11,3 +11,9 @@ Preset = Annotated[str | None, typer.Option(help="smoke, default or best.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")]
 ModelServer = Annotated[str | None, typer.Option(help="auto, docker, binary or embedded.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
+
+
+def examples(*arguments: str) -> str:
+    """Returns the end of a verb's help: command lines to copy."""
+    # \b keeps the lines apart; help is wrapped otherwise.
+    return "\b\nExamples:\n" + "\n".join(f"  python runner.py {line}" for line in arguments)

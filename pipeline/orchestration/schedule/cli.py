@@ -12,6 +12,12 @@ from pipeline import options
 if TYPE_CHECKING:
     from pipeline.config import Config
 
+EXAMPLES = options.examples(
+    'schedule --cron "0 3 * * *"',
+    "schedule --watch var/data/spans",
+    "schedule --once --preset smoke --json",
+)
+
 
 def schedule(
     cron: Annotated[

@@ -1,0 +1,105 @@
+"""`runner.py serve`: what was pushed, served until Ctrl-C."""
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.options import ConfigFile, Json, ModelServer, Overrides, Workdir, examples
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.serve import Serving
+
+EXAMPLES = examples(
+    "serve",
+    "serve --ui",
+    "serve --model-server docker --rest-port 9501 --grpc-port 9500",
+)
+
+_FAILED = 1
+
+
+def serve(
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the gRPC API.")] = 8500,
+    rest_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the REST API.")] = 8501,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Also a page to drop, pick or draw pictures on.")
+    ] = False,
+    ui_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page.")] = 8502,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")
+    ] = "127.0.0.1",
+    model_server: ModelServer = None,
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Serve what was pushed, over REST and gRPC, until Ctrl-C or SIGTERM.
+
+    New pushes are taken up without a restart, and labels, where there are any, as they move. The
+    server is the first that is there: the Docker image, tensorflow_model_server, the embedded one.
+    """
+    from pipeline.config import load_config
+    from pipeline.serve import Address, ServerFailedError, serving, watch
+
+    settings = load_config(
+        None,
+        config,
+        overrides or [],
+        workdir=workdir,
+        infra_validation__model_server=model_server,
+    )
+    address = Address(host, grpc_port, rest_port, ui_port if ui else None)
+    try:
+        with serving(settings, address, sys.stderr) as (state, server):
+            if as_json:
+                print(state.model_dump_json(), flush=True)
+            else:
+                _print(state, settings, host)
+            watch(state, server, sys.stderr)
+    except ServerFailedError as error:
+        print(f"runner.py: {error}", file=sys.stderr)
+        raise typer.Exit(_FAILED) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+
+
+def _print(state: "Serving", settings: "Config", host: str) -> None:
+    from pipeline.example_picture import write_example
+    from pipeline.invocation import command
+
+    picture = write_example(settings)
+    labels = ", ".join(f"{name} = {number}" for name, number in state.labels.items())
+    port = state.rest.rpartition(":")[2]
+    model = f"http://localhost:{port}/v1/models/{state.model_name}"
+    server = "" if port == "8501" else f" --server localhost:{port}"
+    body = (
+        '{\\"signature_name\\": \\"classify\\", \\"examples\\": [{\\"image\\": '
+        f'{{\\"b64\\": \\"$(base64 -w0 {shlex.quote(str(picture))})\\"}}}}]}}'
+    )
+    lines = [
+        f"{state.model_name} version {', '.join(map(str, state.versions))}"
+        f"{f' ({labels})' if labels else ''}, by {state.server}",
+        f"  why that server: {state.why}",
+        f"  REST {state.rest}  gRPC {state.grpc}",
+        *([f"  page {state.ui}"] if state.ui else []),
+        *([f"  log  {state.log}"] if state.log else []),
+        *(_exposed(state, host)),
+        "",
+        "try:",
+        f"  curl {model}",
+        f'  curl -d "{body}" {model}:classify',
+        f"  {command(f'predict {shlex.quote(str(picture))}{server}', settings.workdir)}",
+        "",
+        "Ctrl-C stops it.",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def _exposed(state: "Serving", host: str) -> list[str]:
+    if host == "127.0.0.1" and state.server.startswith("binary"):
+        return ["  tensorflow_model_server listens on all addresses; it has no flag for one"]
+    return []

@@ -1,0 +1,163 @@
+"""Photos of clothes made into what a Fashion-MNIST model was trained on.
+
+The dataset shows a light garment on black, 28x28, grey, centred, its longest edge filling the
+picture. Its authors made that of product photos on white: trim what is close to the corners'
+colour, shrink the longest edge to 28, sharpen, centre, negate, grey. The same is done here, for
+backgrounds of any plain colour.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+SIZE = 28
+
+# More detail than this only costs time: the result has 28 pixels.
+_WORKING_EDGE = 560
+# The authors take colours within 5 % for the background; JPEG's noise and soft shadows need more.
+_BACKGROUND_DISTANCE = 0.08 * 255
+_PLAIN_SHARE = 0.7
+_BORDER_SHARE = 0.02
+# A row or column with less of the object than this has specks of dust.
+_SPECK_SHARE = 0.01
+_DARK = 64
+# What is faint against its background is made brighter by no more than this.
+_LARGEST_GAIN = 4.0
+
+
+class UnreadableImageError(ValueError):
+    """The bytes are no picture that can be read; the message says why, without naming a file."""
+
+
+@dataclass(frozen=True)
+class PreparedPhoto:
+    """What a photo became.
+
+    Attributes:
+        png: 28x28 grey pixels, a light object on black.
+        changed: whether anything was done; pictures that look like the dataset's are left alone.
+        plain_background: whether the object could be told from what is around it. Otherwise the
+            whole photo was shrunk, and an answer about it is worth little.
+    """
+
+    png: bytes
+    changed: bool
+    plain_background: bool
+
+
+def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
+    """Makes a photo of one garment into a picture like the dataset's.
+
+    Args:
+        content: a picture of any size, colour and format that Pillow reads; of an animation, the
+            first frame. The camera's orientation is obeyed, transparency is taken for white.
+        size: edge of the result in pixels.
+
+    Raises:
+        UnreadableImageError: the content is no such picture.
+    """
+    image = _opened(content)
+    pixels = np.asarray(image, np.float32)
+    border = _border(pixels)
+    background = np.median(border, axis=0)
+    if image.size == (size, size) and background.max() < _DARK:
+        return PreparedPhoto(_png(image.convert("L")), changed=False, plain_background=True)
+    plain = bool((_distance(border, background) < _BACKGROUND_DISTANCE).mean() >= _PLAIN_SHARE)
+    mask = _distance(pixels, background) >= _BACKGROUND_DISTANCE
+    box = _bounding_box(mask) if plain else (0, 0, image.width, image.height)
+    grey = np.asarray(image.convert("L"), np.float32)
+    light = _as_light_on_black(grey, mask if plain and mask.any() else None, background)
+    garment = Image.fromarray(light.astype(np.uint8)).crop(box)
+    return PreparedPhoto(_png(_centred(garment, size)), changed=True, plain_background=plain)
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            # Phones take pictures of 108 megapixels; Pillow refuses those of twice its limit.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image: Image.Image = Image.open(io.BytesIO(content))
+            # JPEG can be decoded at a fraction of its size.
+            image.draft("RGB", (_WORKING_EDGE, _WORKING_EDGE))
+            image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):
+            image = _eight_bits(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        image = image.convert("RGB")
+    except Image.UnidentifiedImageError:
+        raise UnreadableImageError("it is no picture in a known format") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(str(error) or type(error).__name__) from error
+    image.thumbnail((_WORKING_EDGE, _WORKING_EDGE), Image.Resampling.BOX)
+    return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, np.float64)
+    highest = 65535.0 if values.max() > 255 else 255.0
+    return Image.fromarray(np.clip(values / highest * 255, 0, 255).astype(np.uint8))
+
+
+def _border(pixels: np.ndarray) -> np.ndarray:
+    """Returns the pixels [n, 3] along the four edges."""
+    width = max(1, round(_BORDER_SHARE * min(pixels.shape[:2])))
+    strips = (pixels[:width], pixels[-width:], pixels[:, :width], pixels[:, -width:])
+    return np.concatenate([strip.reshape(-1, 3) for strip in strips])
+
+
+def _distance(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Returns how far colours are from one, 0 to 255."""
+    distance: np.ndarray = np.sqrt(np.square(pixels - colour).mean(axis=-1))
+    return distance
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Returns left, top, right and bottom of an object; of everything when there is none."""
+    height, width = mask.shape
+    columns = np.flatnonzero(mask.sum(axis=0) > _SPECK_SHARE * height)
+    rows = np.flatnonzero(mask.sum(axis=1) > _SPECK_SHARE * width)
+    if not columns.size or not rows.size:
+        return 0, 0, width, height
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _as_light_on_black(
+    grey: np.ndarray, mask: np.ndarray | None, background: np.ndarray
+) -> np.ndarray:
+    """Returns how much each pixel differs from the background, the strongest 255.
+
+    Most of the object decides whether being darker or being lighter counts; without a mask of the
+    object, a light background is taken for paper and a dark one for the dataset's black.
+    """
+    level = float(background @ np.array([0.299, 0.587, 0.114]))
+    darker = level > 127 if mask is None else grey[mask].mean() < level
+    light = np.clip(level - grey if darker else grey - level, 0, None)
+    if mask is not None:
+        light = np.where(mask, light, 0)
+    strongest = max(float(np.percentile(light, 99.5)), 255 / _LARGEST_GAIN)
+    return np.clip(light * (255 / strongest), 0, 255)
+
+
+def _centred(garment: Image.Image, size: int) -> Image.Image:
+    scale = size / max(garment.size)
+    width, height = (max(1, round(edge * scale)) for edge in garment.size)
+    small = garment.resize((width, height), Image.Resampling.LANCZOS)
+    small = small.filter(ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0))
+    canvas = Image.new("L", (size, size), 0)
+    canvas.paste(small, ((size - width) // 2, (size - height) // 2))
+    return canvas
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
