@@ -12,6 +12,7 @@ from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import distribution_validator_pb2, trainer_pb2, transform_pb2
+from tfx.types import BaseChannel
 
 from components.anomaly_gate.component import AnomalyGate
 from components.idx_example_gen.component import IdxExampleGen
@@ -90,10 +91,21 @@ def create_pipeline(
         disable_statistics=True,
     )
     transform.add_upstream_node(anomaly_gate)
+    tuner = (
+        _tuner(
+            config,
+            fingerprints["Tuner"],
+            examples=example_gen.outputs["examples"],
+            transform_graph=transform.outputs["transform_graph"],
+        )
+        if config.tuning.enabled
+        else None
+    )
     trainer = Trainer(
         run_fn="pipeline.trainer.run_fn",
         examples=example_gen.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
         custom_config={
@@ -152,6 +164,7 @@ def create_pipeline(
         distribution_validator,
         anomaly_gate,
         transform,
+        *([tuner] if tuner else []),
         trainer,
         evaluator,
         model_diff,
@@ -168,6 +181,25 @@ def create_pipeline(
         components=nodes,
         enable_cache=True,
         beam_pipeline_args=list(config.beam.pipeline_args),
+    )
+
+
+def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel) -> BaseComponent:
+    """Makes the node that finds hyperparameters by short trainings on what Trainer trains on."""
+    # Imports Keras, which nothing else here needs.
+    from tfx.components.tuner.component import Tuner
+
+    return Tuner(
+        tuner_fn="pipeline.tuner.tuner_fn",
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
+        custom_config={
+            "hyperparameters": config.training.model_dump(mode="json"),
+            "tuning": config.tuning.model_dump(mode="json"),
+            "searches": str(config.workdir / "tuning"),
+            "fingerprint": fingerprint,
+        },
+        **inputs,
     )
 
 

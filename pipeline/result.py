@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -91,6 +92,7 @@ class RunResult(BaseModel):
         churn: share of the evaluated images whose label changes against the served model.
         reasons: why the run was refused or failed, a sentence each.
         refused_span: the span that is to blame for a refusal, and was quarantined for it.
+        tuned: the best hyperparameters that Tuner found; empty for a run without it.
         nodes: in the order they run.
         model_server: which server infra validation used.
         report: the run's page, if one was written.
@@ -110,6 +112,7 @@ class RunResult(BaseModel):
     churn: float | None = None
     reasons: list[str] = Field(default_factory=list)
     refused_span: int | None = None
+    tuned: dict[str, Any] = Field(default_factory=dict)
     nodes: list[NodeResult] = Field(default_factory=list)
     model_server: str | None = None
     report: Path | None = None

@@ -6,6 +6,12 @@ import typer
 
 from pipeline import options
 
+EXAMPLES = options.examples(
+    "tune --preset default --minutes 60",
+    """tune --set tuning.epochs=6 --set 'tuning.parameters=["learning_rate", "filters"]'""",
+    "run --config var/tuned.toml",
+)
+
 
 def tune(
     minutes: Annotated[

@@ -39,9 +39,14 @@ def toml_snippet(config: Config, values: Mapping[str, Any]) -> str:
     return "\n".join([f'preset = "{config.preset}"', "", "[training]", *lines, ""])
 
 
+def tuned_file(config: Config) -> Path:
+    """Returns where the values found are written."""
+    return config.workdir / "tuned.toml"
+
+
 def write_snippet(config: Config, values: Mapping[str, Any]) -> Path:
-    """Writes the TOML file as `tuned.toml` in the workdir; the old one stays until it is whole."""
-    path = config.workdir / "tuned.toml"
+    """Writes the TOML file; an earlier one stays until the new one is whole."""
+    path = tuned_file(config)
     partial = path.with_suffix(".partial")
     partial.write_text(toml_snippet(config, values))
     partial.replace(path)

@@ -5,6 +5,7 @@ import time
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.config import Config
+from pipeline.fingerprint import run_fingerprint
 from pipeline.orchestration import verdict
 from pipeline.orchestration.compiler import compile_pipeline
 from pipeline.orchestration.launch import (
@@ -17,6 +18,7 @@ from pipeline.orchestration.launch import (
 from pipeline.orchestration.progress import Progress
 from pipeline.orchestration.quarantine import quarantine_refused_span
 from pipeline.result import NodeResult, NodeState, RunResult
+from pipeline.tuned_settings import without_search, write_snippet
 
 
 def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
@@ -32,6 +34,10 @@ def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
     for entry in result.nodes:
         outcome = _run(ir, entry, progress)
         verdict.record(entry.id, outcome.outputs, result)
+        if entry.id == "Tuner":
+            write_snippet(config, result.tuned)
+            # From here on the run is one that trains with these values, and is found as such.
+            result.fingerprint = run_fingerprint(without_search(config, result.tuned))
         # Before the verdict is on record: an identical run would only repeat that.
         quarantine_refused_span(config.data_root, config.data.window, result)
         result.write(config.runs_dir)

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pipeline.config import DEFAULT_WORKDIR, Config
 from pipeline.result import RunResult, Status
+from pipeline.tuned_settings import toml_snippet, tuned_file
 
 _HEADLINES = {
     Status.PUSHED: "pushed version {version} to {serving_dir}",
@@ -35,6 +36,9 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
         console.print(_quality_table(result))
         if result.churn is not None:
             console.print(f"against the served model, {result.churn:.2%} of the labels change")
+    if result.tuned:
+        console.print(f"\nthe best hyperparameters, for --config in {tuned_file(config)}:")
+        console.print(toml_snippet(config, result.tuned), markup=False)
     headline = _HEADLINES[result.status].format(
         version=result.version, serving_dir=config.serving_dir
     )

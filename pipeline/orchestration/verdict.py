@@ -12,6 +12,7 @@ from components.tfma_metrics import read_metrics
 from pipeline.evaluation import ACCURACY, refusal_reasons, refused_span
 from pipeline.features import CLASS_LABELS
 from pipeline.result import ClassQuality, RunResult, Status
+from pipeline.tuned import read_tuned
 
 Outputs = Mapping[str, Sequence[Artifact]]
 
@@ -27,6 +28,7 @@ def record(node_id: str, outputs: Outputs, result: RunResult) -> None:
         result: the run's result.
     """
     reader = {
+        "Tuner": _tuned,
         "Evaluator": _evaluated,
         "ModelDiff": _compared,
         "InfraValidator": _infra_validated,
@@ -34,6 +36,10 @@ def record(node_id: str, outputs: Outputs, result: RunResult) -> None:
     }.get(node_id)
     if reader:
         reader(outputs, result)
+
+
+def _tuned(outputs: Outputs, result: RunResult) -> None:
+    result.tuned = read_tuned(Path(outputs["best_hyperparameters"][0].uri))
 
 
 def _evaluated(outputs: Outputs, result: RunResult) -> None:
