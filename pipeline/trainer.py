@@ -20,6 +20,7 @@ from pipeline.features import IMAGE
 from pipeline.hyperparameters import Hyperparameters, Precision
 from pipeline.model import build_model
 from pipeline.signatures import DefaultSignature, ServingModule, export
+from pipeline.tuned import decode, with_tuned
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class TrainerConfig(BaseModel):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on the examples of `fn_args` and exports a SavedModel; called by Trainer."""
     config = TrainerConfig.model_validate(fn_args.custom_config)
+    if fn_args.hyperparameters:
+        tuned = with_tuned(config.hyperparameters, decode(fn_args.hyperparameters["values"]))
+        config = config.model_copy(update={"hyperparameters": tuned})
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     train = load_split(fn_args.train_files, transform_output)
     validation = load_split(fn_args.eval_files, transform_output)
