@@ -11,7 +11,7 @@ dropped silently. Hidden files, which operating systems leave in folders, are no
 
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from components.refusal import DataRefused
 _NPZ_NAMES = (("images", "labels"), ("x", "y"), ("x_train", "y_train"))
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")
+# Turns the bytes of a PNG or JPEG into grey pixels, uint8 [size, size]; ValueError: it is damaged.
+Decode = Callable[[bytes], idx.Bytes]
+
 # Grey and colour; transparency or 16 bits would need a decision that is not this module's.
 _MODES = ("1", "L", "P", "RGB")
 
@@ -41,13 +44,16 @@ class UnknownForm(ValueError):
     """The path is none of the three forms."""
 
 
-def read(path: Path, class_labels: Sequence[str], image_size: int) -> Labelled:
+def read(
+    path: Path, class_labels: Sequence[str], image_size: int, decode: Decode | None = None
+) -> Labelled:
     """Reads the labelled images at `path`.
 
     Args:
         path: a pair, a folder of folders, or an .npz file, as the module describes.
         class_labels: names of the classes, the position being the label.
         image_size: height and width that every image must have.
+        decode: makes files of any size and colour fit; without it they must be of `image_size`.
 
     Raises:
         UnknownForm: there is nothing at `path`, or nothing that looks like one of the forms.
@@ -57,8 +63,8 @@ def read(path: Path, class_labels: Sequence[str], image_size: int) -> Labelled:
         found = _read_npz(path)
     elif pair := _find_pair(path):
         found = _read_pair(*pair)
-    elif path.is_dir() and any(_visible(path)):
-        found = _read_folders(path, class_labels, image_size)
+    elif path.is_dir() and any(visible(path)):
+        found = _read_folders(path, class_labels, image_size, decode)
     else:
         raise UnknownForm(
             f"{path} is neither a pair of IDX files, nor a folder with a folder of PNG or JPEG "
@@ -147,22 +153,24 @@ def _not_bytes(what: str, array: npt.NDArray[np.generic], dimensions: int) -> It
         yield f"{what} range from {array.min()} to {array.max()}, expected 0 to 255"
 
 
-def _read_folders(path: Path, class_labels: Sequence[str], image_size: int) -> Labelled:
-    label_of = {_plain(name): label for label, name in enumerate(class_labels)}
-    label_of |= {str(label): label for label in range(len(class_labels))}
+def _read_folders(
+    path: Path, class_labels: Sequence[str], image_size: int, decode: Decode | None
+) -> Labelled:
+    label_of = {str(label): label for label in range(len(class_labels))}
+    label_of |= {plain(name): label for label, name in enumerate(class_labels)}
     images: list[idx.Bytes] = []
     labels: list[int] = []
     reasons: list[str] = []
-    for folder in _visible(path):
-        label = label_of.get(_plain(folder.name))
+    for folder in visible(path):
+        label = label_of.get(plain(folder.name))
         if not folder.is_dir():
             reasons.append(f"{folder}: not in a folder of a class")
         elif label is None:
             reasons.append(f"{folder}: no class has this name")
         else:
-            for file in _visible(folder):
+            for file in visible(folder):
                 try:
-                    images.append(_read_image(file, image_size))
+                    images.append(_read_image(file, image_size, decode))
                     labels.append(label)
                 except ValueError as error:
                     reasons.append(f"{file}: {error}")
@@ -173,10 +181,12 @@ def _read_folders(path: Path, class_labels: Sequence[str], image_size: int) -> L
     return Labelled(np.stack(images), np.array(labels, np.uint8))
 
 
-def _read_image(file: Path, image_size: int) -> idx.Bytes:
+def _read_image(file: Path, image_size: int, decode: Decode | None) -> idx.Bytes:
     """Decodes a PNG or JPEG to grey, uint8 [size, size]; ValueError says what is wrong with it."""
     if not file.is_file() or file.suffix.lower() not in _SUFFIXES:
         raise ValueError("neither a PNG nor a JPEG file")
+    if decode:
+        return decode(file.read_bytes())
     try:
         with Image.open(file, formats=_FORMATS) as image:
             if image.size != (image_size, image_size):
@@ -191,10 +201,11 @@ def _read_image(file: Path, image_size: int) -> idx.Bytes:
         raise ValueError(f"damaged ({error})") from error
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What a person sees in a folder, in the order of names."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Letters and digits only, so that ``T-shirt_top`` is T-shirt/top and 7 is 7."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[\W_]", "", name.casefold())

@@ -7,10 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from components.infra_validator.spec import DEFAULT_IMAGE, ServerKind
 from pipeline.errors import UsageError
+from pipeline.features import CLASS_LABELS
 from pipeline.hyperparameters import Hyperparameters
 from pipeline.search_space import TuningSettings
 from pipeline.settings import Settings
@@ -19,6 +20,7 @@ from pipeline.thresholds import EvaluationSettings
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_WORKDIR = ROOT / "var"
 SAMPLE_DATA = ROOT / "data" / "sample"
+SCHEMA_FILE = ROOT / "pipeline" / "schema" / "schema.pbtxt"
 
 
 class Preset(StrEnum):
@@ -39,8 +41,24 @@ class DataSettings(Settings):
         description="a folder with `official/` and `spans/` that is taken as it is, before `sample`"
         " and the workdir's; its official files are yours to provide",
     )
+    labels: tuple[str, ...] = Field(
+        CLASS_LABELS,
+        min_length=2,
+        max_length=256,
+        description="names of the classes, in the order of the label integers in the files",
+    )
+    schema_file: Path | None = Field(
+        None, description="the curated schema, as text; None: pipeline/schema/schema.pbtxt"
+    )
     window: int = Field(1, ge=1, description="how many of the newest spans to train on")
     stop_on_drift: bool = Field(True, description="drift ends the run; otherwise it is reported")
+
+    @field_validator("labels")
+    @classmethod
+    def _all_different(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels) or "" in labels:
+            raise ValueError("every class needs a name of its own")
+        return labels
 
 
 class InfraValidationSettings(Settings):
@@ -157,6 +175,12 @@ class Config(Settings):
         if self.data.root:
             return self.data.root.expanduser().resolve()
         return SAMPLE_DATA if self.data.sample else self.workdir / "data"
+
+    @property
+    def schema_file(self) -> Path:
+        """The schema that the examples are validated with."""
+        given = self.data.schema_file
+        return given.expanduser().resolve() if given else SCHEMA_FILE
 
     @property
     def fetches_data(self) -> bool:

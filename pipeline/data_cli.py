@@ -1,14 +1,19 @@
 """The verbs under `data` on the command line."""
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from pipeline.errors import UsageError
 from pipeline.options import ConfigFile, Json, Overrides, Preset, Workdir
+
+if TYPE_CHECKING:
+    from components.idx_example_gen.idx import Bytes
+    from data.ingest import Decode
 
 app = typer.Typer(
     help="Get the images, lay out spans, take in new ones, release quarantined ones.",
@@ -65,7 +70,7 @@ def split(
     from data.spans import SpanError
     from data.split import lay_out
 
-    root = _span_root(workdir, config, preset, overrides)
+    root = _span_root(_settings(workdir, config, preset, overrides))
     try:
         numbers = lay_out(root / "official", root, spans)
     except SpanError as error:
@@ -82,6 +87,9 @@ def split(
 @app.command()
 def ingest(
     path: Annotated[Path, typer.Argument(help="IDX pair, folder of a folder per class, or .npz.")],
+    fit: Annotated[
+        bool, typer.Option(help="Scale pictures of any size and colour, as the model does.")
+    ] = False,
     workdir: Workdir = None,
     config: ConfigFile = None,
     preset: Preset = None,
@@ -92,11 +100,13 @@ def ingest(
     from components.refusal import DataRefused
     from data import spans
     from data.ingest import UnknownForm, read
-    from pipeline.features import CLASS_LABELS, IMAGE_SIZE
+    from pipeline.features import IMAGE_SIZE
 
-    root = _span_root(workdir, config, preset, overrides)
+    decode = _decoder() if fit else None
+    settings = _settings(workdir, config, preset, overrides)
+    root = _span_root(settings)
     try:
-        found = read(path, CLASS_LABELS, IMAGE_SIZE)
+        found = read(path, settings.data.labels, IMAGE_SIZE, decode)
     except UnknownForm as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
@@ -118,6 +128,44 @@ def ingest(
 
 
 @app.command()
+def prepare(
+    pictures: Annotated[Path, typer.Argument(help="A folder of PNG or JPEG files per class.")],
+    output: Annotated[Path, typer.Option(help="The folder to write; it gets settings.toml.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model. [the output's name]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a data root and settings for classes of your own; anything unsound refuses them all."""
+    from components.refusal import DataRefused
+    from data.prepare import PrepareError
+    from data.prepare import prepare as write
+    from pipeline.config import SCHEMA_FILE
+    from pipeline.features import IMAGE_SIZE
+
+    root = output.expanduser().resolve()
+    model_name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name)
+    schema = SCHEMA_FILE.read_text()
+    try:
+        done = write(pictures, root, IMAGE_SIZE, _decoder(), schema, model_name)
+    except PrepareError as error:
+        raise UsageError(str(error)) from None
+    except DataRefused as refusal:
+        _fail(_DATA_REFUSED, refusal.reasons, as_json)
+    _show(
+        f"{done.train} images to train on and {done.test} to test on, of the classes "
+        f"{', '.join(done.labels)}, are in {root}.\nnext:\n"
+        f"  python runner.py --config {done.settings}",
+        {
+            "status": "prepared",
+            "settings": str(done.settings),
+            "labels": done.labels,
+            "train": done.train,
+            "test": done.test,
+        },
+        as_json,
+    )
+
+
+@app.command()
 def release(
     span: Annotated[int, typer.Argument(help="Number of the quarantined span.")],
     workdir: Workdir = None,
@@ -129,7 +177,7 @@ def release(
     """Take a quarantined span back into later windows."""
     from data import spans
 
-    root = _span_root(workdir, config, preset, overrides)
+    root = _span_root(_settings(workdir, config, preset, overrides))
     try:
         released = spans.release(root, span)
     except spans.SpanError as error:
@@ -146,6 +194,22 @@ def release(
     )
 
 
+def _decoder() -> "Decode":
+    """Returns what the model's own graph does to a picture before it is scaled."""
+    import tensorflow as tf
+
+    from pipeline.preprocessing import decode_images
+
+    def decode(encoded: bytes) -> "Bytes":
+        try:
+            pixels = decode_images(tf.constant([encoded])).numpy()[0, :, :, 0]
+        except tf.errors.InvalidArgumentError:
+            raise ValueError("its content is neither PNG nor JPEG, or damaged") from None
+        return pixels.round().astype("uint8")
+
+    return decode
+
+
 def _settings(
     workdir: Path | None, config: Path | None, preset: str | None, overrides: list[str] | None
 ) -> Any:
@@ -154,10 +218,7 @@ def _settings(
     return load_config(preset, config, overrides or [], workdir=workdir)
 
 
-def _span_root(
-    workdir: Path | None, config: Path | None, preset: str | None, overrides: list[str] | None
-) -> Path:
-    settings = _settings(workdir, config, preset, overrides)
+def _span_root(settings: Any) -> Path:
     if settings.data.sample and not settings.data.root:
         raise UsageError(
             "the sample in the repository takes no spans: use another preset, or give data.root"

@@ -1,5 +1,7 @@
 """The pipeline, from IDX files to a served model, readable from top to bottom."""
 
+from pathlib import Path
+
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components.evaluator.component import Evaluator
@@ -27,8 +29,8 @@ from components.span_distribution_validator.component import (
 from pipeline.code_revision import code_revision
 from pipeline.config import Config
 from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
-from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL
-from pipeline.fingerprint import SCHEMA_FILE, node_fingerprints
+from pipeline.features import LABEL
+from pipeline.fingerprint import node_fingerprints
 from pipeline.infra_validation import validation_spec
 from pipeline.metadata import connection_config
 
@@ -52,11 +54,11 @@ def create_pipeline(
 
     example_gen = IdxExampleGen(
         input_base=str(config.data_root),
-        class_count=CLASS_COUNT,
+        class_count=len(config.data.labels),
         window=config.data.window,
         last_span=last_span,
     )
-    schema_gen = ImportSchemaGen(schema_file=str(SCHEMA_FILE))
+    schema_gen = ImportSchemaGen(schema_file=str(config.schema_file))
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
@@ -72,7 +74,7 @@ def create_pipeline(
     distribution_validator = SpanDistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
         baseline_statistics=served_model.outputs["statistics"].as_optional(),
-        config=_drift_limits(),
+        config=_drift_limits(config.schema_file),
         include_split_pairs=[("train", "train")],
     )
     anomaly_gate = AnomalyGate(
@@ -113,6 +115,7 @@ def create_pipeline(
             "checkpoints": str(config.workdir / "checkpoints"),
             "default_signature": config.serving.default_signature,
             "image_feature": config.serving.image_feature,
+            "labels": list(config.data.labels),
             "fingerprint": fingerprints["Trainer"],
         },
     )
@@ -121,14 +124,18 @@ def create_pipeline(
         baseline_model=served_model.outputs["model"] if config.evaluation.baseline else None,
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
-        eval_config=eval_config(config.evaluation, has_baseline=config.evaluation.baseline),
+        eval_config=eval_config(
+            config.evaluation,
+            has_baseline=config.evaluation.baseline,
+            class_count=len(config.data.labels),
+        ),
     )
     model_diff = ModelDiff(
         model=trainer.outputs["model"],
         baseline_model=served_model.outputs["model"] if config.evaluation.baseline else None,
         examples=example_gen.outputs["examples"],
         signature=EVALUATED_SIGNATURE,
-        labels=list(CLASS_LABELS),
+        labels=list(config.data.labels),
         label_feature=LABEL,
         max_churn=config.evaluation.max_churn,
     )
@@ -203,9 +210,9 @@ def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel) -> BaseCompo
     )
 
 
-def _drift_limits() -> distribution_validator_pb2.DistributionValidatorConfig:
+def _drift_limits(schema_file: Path) -> distribution_validator_pb2.DistributionValidatorConfig:
     """Takes over the drift comparators of the curated schema."""
-    schema = text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    schema = text_format.Parse(schema_file.read_text(), schema_pb2.Schema())
     limits = distribution_validator_pb2.DistributionValidatorConfig()
     for feature in schema.feature:
         if feature.HasField("drift_comparator"):

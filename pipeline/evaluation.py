@@ -1,11 +1,13 @@
 """How a model is judged: metrics, slices and thresholds for Evaluator, and what a refusal says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
 from components.idx_example_gen.layout import OFFICIAL_ORIGIN, span_of
+from pipeline.calibration import ExpectedCalibrationError
 from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
 from pipeline.thresholds import EvaluationSettings
 
@@ -17,7 +19,9 @@ _EACH_ORIGIN = config_pb2.SlicingSpec(feature_keys=[ORIGIN])
 _OFFICIAL = config_pb2.SlicingSpec(feature_values={ORIGIN: OFFICIAL_ORIGIN})
 
 
-def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_pb2.EvalConfig:
+def eval_config(
+    settings: EvaluationSettings, *, has_baseline: bool, class_count: int = CLASS_COUNT
+) -> config_pb2.EvalConfig:
     """Builds Evaluator's configuration.
 
     Per-class precision and recall count a class as predicted at a probability of at least 0.5.
@@ -25,6 +29,7 @@ def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_p
     Args:
         settings: the thresholds.
         has_baseline: whether the served model is evaluated too and must not be lost to.
+        class_count: how many classes there are.
     """
     model_spec = {
         "signature_name": EVALUATED_SIGNATURE,
@@ -44,7 +49,7 @@ def eval_config(settings: EvaluationSettings, *, has_baseline: bool) -> config_p
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=_overall_metrics(settings)),
             config_pb2.MetricsSpec(
-                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(CLASS_COUNT)}),
+                binarize=config_pb2.BinarizationOptions(class_ids={"values": range(class_count)}),
                 metrics=_class_metrics(settings),
             ),
         ],
@@ -71,6 +76,10 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
             class_name="SparseCategoricalAccuracy", per_slice_thresholds=accuracy
         ),
         config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
+        config_pb2.MetricConfig(
+            class_name=ExpectedCalibrationError.__name__,
+            module=ExpectedCalibrationError.__module__,
+        ),
         config_pb2.MetricConfig(
             class_name="MultiClassConfusionMatrixAtThresholds", config='{"thresholds": [0.0]}'
         ),
@@ -100,15 +109,16 @@ def _at_least(bound: float) -> config_pb2.MetricThreshold:
     )
 
 
-def refusal_reasons(evaluation: Path) -> list[str]:
+def refusal_reasons(evaluation: Path, labels: Sequence[str] = CLASS_LABELS) -> list[str]:
     """Says, a sentence each, which thresholds the model missed.
 
     Args:
         evaluation: the folder of Evaluator's `evaluation` artifact.
+        labels: names of the classes, in the order of their ids.
     """
     result = tfma.load_validation_result(str(evaluation))
     reasons = [
-        _sentence(per_slice.slice_key, failure)
+        _sentence(per_slice.slice_key, failure, labels)
         for per_slice in result.metric_validations_per_slice
         for failure in per_slice.failures
     ]
@@ -133,12 +143,14 @@ def refused_span(evaluation: Path) -> int | None:
 
 
 def _sentence(
-    slice_key: metrics_for_slice_pb2.SliceKey, failure: validation_result_pb2.ValidationFailure
+    slice_key: metrics_for_slice_pb2.SliceKey,
+    failure: validation_result_pb2.ValidationFailure,
+    labels: Sequence[str],
 ) -> str:
     key, threshold = failure.metric_key, failure.metric_threshold
     what = "accuracy" if key.name == ACCURACY else key.name
     if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
-        what = f"{what} of {CLASS_LABELS[key.sub_key.class_id.value]}"
+        what = f"{what} of {labels[key.sub_key.class_id.value]}"
     if key.is_diff:
         limit = -threshold.change_threshold.absolute.value
         comparison = f"changed by {{value:+.4f}} against the served model, allowed is -{limit:.4f}"

@@ -19,13 +19,16 @@ from components.idx_example_gen import layout
 from data import spans
 from pipeline.config import ROOT, Config
 
-SCHEMA_FILE = ROOT / "pipeline" / "schema" / "schema.pbtxt"
 _FIRST_PARTY = ("pipeline", "components", "serving", "data")
 _BEAM = ("tfx", "apache-beam")
 
 
 def _no_settings(_: Config) -> Any:
     return None
+
+
+def _schema_digest(config: Config) -> Any:
+    return _file_digest(config.schema_file)
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,11 @@ class Dependencies:
     Attributes:
         modules: first-party modules; those that they import count as well.
         packages: distributions whose version counts.
-        files: further files whose content counts.
         settings: the part of the configuration that counts, as JSON-like values.
     """
 
     modules: tuple[str, ...] = ()
     packages: tuple[str, ...] = ("tfx",)
-    files: tuple[Path, ...] = ()
     settings: Callable[[Config], Any] = _no_settings
 
 
@@ -50,13 +51,13 @@ NODES = {
         modules=("components.idx_example_gen.component",), packages=(*_BEAM, "numpy", "tensorflow")
     ),
     "StatisticsGen": Dependencies(packages=(*_BEAM, "tensorflow-data-validation")),
-    "ImportSchemaGen": Dependencies(files=(SCHEMA_FILE,)),
+    "ImportSchemaGen": Dependencies(settings=_schema_digest),
     "ExampleValidator": Dependencies(packages=("tfx", "tensorflow-data-validation")),
     "ServedModel": Dependencies(modules=("components.served_model.component",)),
     "SpanDistributionValidator": Dependencies(
         modules=("components.span_distribution_validator.component",),
         packages=("tfx", "tensorflow-data-validation"),
-        files=(SCHEMA_FILE,),
+        settings=_schema_digest,
     ),
     "AnomalyGate": Dependencies(
         modules=("components.anomaly_gate.component",),
@@ -73,6 +74,7 @@ NODES = {
             config.training.model_dump(mode="json"),
             config.serving.default_signature,
             config.serving.image_feature,
+            config.data.labels,
         ],
     ),
     "Evaluator": Dependencies(
@@ -83,7 +85,7 @@ NODES = {
     "ModelDiff": Dependencies(
         modules=("components.model_diff.component",),
         packages=("tfx", "tensorflow"),
-        settings=lambda config: config.evaluation.max_churn,
+        settings=lambda config: [config.evaluation.max_churn, config.data.labels],
     ),
     "InfraValidator": Dependencies(
         modules=("components.infra_validator.component", "serving.model_server.__main__"),
@@ -149,7 +151,6 @@ def _node_fingerprint(needs: Dependencies, config: Config) -> str:
     return _digest(
         [
             _module_digests(needs.modules),
-            [_file_digest(path) for path in needs.files],
             {package: metadata.version(package) for package in needs.packages},
             needs.settings(config),
         ]

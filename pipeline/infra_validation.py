@@ -9,7 +9,7 @@ from components.infra_validator.spec import (
     ValidationSpec,
 )
 from pipeline.config import Config
-from pipeline.features import CLASS_LABELS, IMAGE, LABEL
+from pipeline.features import IMAGE, LABEL
 
 
 def validation_spec(config: Config) -> ValidationSpec:
@@ -18,7 +18,7 @@ def validation_spec(config: Config) -> ValidationSpec:
     return ValidationSpec(
         model_name=config.serving.model_name,
         requests=_requests(config.serving.default_signature),
-        labels=list(CLASS_LABELS),
+        labels=list(config.data.labels),
         example_features=[IMAGE],
         label_feature=LABEL,
         model_server=settings.model_server,

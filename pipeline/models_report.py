@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config
-from pipeline.features import CLASS_LABELS, LABEL
+from pipeline.features import LABEL
 from serving.versions import (
     UnknownVersionError,
     VersionRecord,
@@ -120,7 +120,7 @@ def churn_between(config: Config, before: int, after: int) -> "Churn":
 
     examples = read_records(files)
     old, new = (predict(path, examples, "predict_examples") for path in directories)
-    return compare(old, new, true_classes(examples, LABEL), CLASS_LABELS)
+    return compare(old, new, true_classes(examples, LABEL), config.data.labels)
 
 
 def evaluated_examples(pipeline_root: Path) -> list[str]:

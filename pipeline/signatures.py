@@ -1,15 +1,21 @@
 """The serving signatures of the exported SavedModel."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from pipeline.calibration import fit_temperature
 from pipeline.features import CLASS_LABELS, IMAGE, IMAGE_SIZE, transformed_name
 from pipeline.preprocessing import scale_pixels
+
+
+_CALIBRATION_BATCH = 1000
 
 
 class DefaultSignature(StrEnum):
@@ -27,29 +33,51 @@ class ServingModule(tf.Module):
         model: keras.Model,
         transform_output: tft.TFTransformOutput,
         image_feature: str = IMAGE,
+        labels: Sequence[str] = CLASS_LABELS,
+        *,
+        average_flipped: bool = False,
     ) -> None:
         """Wraps a float32 `model` that returns logits.
 
         Args:
-            model: float32 [N, 28, 28, 1], 0 to 1, to float32 logits [N, 10].
+            model: float32 [N, 28, 28, 1], 0 to 1, to float32 logits [N, labels].
             transform_output: what Transform exported; its graph decodes and scales.
             image_feature: a further name under which clients may send the image in a tf.Example.
+            labels: names of the classes, in the order of the logits.
+            average_flipped: whether the mirror image is looked at as well, at twice the cost.
         """
         super().__init__()
         # A tracked Keras model is saved with a second copy of every variable, and TensorFlow
         # Serving would restore only that one; so the module tracks the variables themselves.
-        self._logits = partial(model, training=False)
+        self._network = partial(model, training=False)
         self._weights = [weight.value for weight in model.weights]
         # Without a reference from here, the layer's resources are not saved.
         self._transform = transform_output.transform_features_layer()
         self._image_features = list(dict.fromkeys([IMAGE, image_feature]))
-        self._labels = tf.constant(CLASS_LABELS)
+        self._labels = tf.constant(list(labels))
+        self._average_flipped = average_flipped
+        self._temperature = 1.0
+
+    def calibrate(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """Fits the temperature by which logits are divided; to be called before an export.
+
+        Args:
+            images: float32 [N, 28, 28, 1], 0 to 1, that the model was not fitted to.
+            labels: int64 [N].
+
+        Returns:
+            The temperature; above 1 for a model that was too sure of itself.
+        """
+        batches = tf.data.Dataset.from_tensor_slices(images).batch(_CALIBRATION_BATCH)
+        logits = np.concatenate(list(batches.map(self._logits).as_numpy_iterator()))
+        self._temperature = fit_temperature(logits, labels)
+        return self._temperature
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """All labels with their scores, best first, for serialized tf.Examples."""
         probabilities = self._from_bytes(self._parse(inputs))
-        scores, order = tf.math.top_k(probabilities, k=len(CLASS_LABELS))
+        scores, order = tf.math.top_k(probabilities, k=len(self._labels))
         return {"classes": tf.gather(self._labels, order), "scores": scores}
 
     @tf.function(
@@ -101,7 +129,12 @@ class ServingModule(tf.Module):
         return self._probabilities(scale_pixels(images))
 
     def _probabilities(self, scaled: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(self._logits(scaled))
+        return tf.nn.softmax(self._logits(scaled) / self._temperature)
+
+    def _logits(self, scaled: tf.Tensor) -> tf.Tensor:
+        if not self._average_flipped:
+            return self._network(scaled)
+        return (self._network(scaled) + self._network(tf.reverse(scaled, axis=[2]))) / 2
 
     def _answer(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
         class_id = tf.argmax(probabilities, axis=1)

@@ -33,7 +33,7 @@ def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
     result.nodes = [NodeResult(id=node_id) for node_id in node_ids(ir)]
     for entry in result.nodes:
         outcome = _run(ir, entry, progress)
-        verdict.record(entry.id, outcome.outputs, result)
+        verdict.record(entry.id, outcome.outputs, result, config.data.labels)
         if entry.id == "Tuner":
             write_snippet(config, result.tuned)
             # From here on the run is one that trains with these values, and is found as such.

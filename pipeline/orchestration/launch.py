@@ -23,6 +23,7 @@ from tfx.proto.orchestration import (
 from tfx.types import Artifact
 
 from components.refusal import DataRefused
+from pipeline.features import CLASS_LABELS
 from pipeline.orchestration.metadata_store import metadata_of
 from pipeline.result import Status
 
@@ -76,6 +77,16 @@ def with_run_id(
 def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
     """Returns the ids of the pipeline's nodes in an order in which they can run."""
     return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
+def class_labels(ir: pipeline_pb2.Pipeline) -> list[str]:
+    """Returns the names of the classes that the pipeline was compiled for, in their order."""
+    for node in ir.nodes:
+        parameters = node.pipeline_node.parameters.parameters
+        if "labels" in parameters:
+            labels: list[str] = json.loads(parameters["labels"].field_value.string_value)
+            return labels
+    return list(CLASS_LABELS)
 
 
 def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:

@@ -1,7 +1,7 @@
 """Rebuilds what a run did from its metadata alone, whoever ran its nodes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pipeline.orchestration import verdict
 from pipeline.orchestration.launch import (
     REASONS_PROPERTY,
     STATUS_PROPERTY,
+    class_labels,
     find_execution,
     node_ids,
     open_metadata,
@@ -57,9 +58,10 @@ def result_from_metadata(ir: pipeline_pb2.Pipeline, run_id: str) -> RunResult:
             nodes=[_node(node_id, executions.get(node_id)) for node_id in node_ids(ir)],
             log=_log(concrete),
         )
+        labels = class_labels(ir)
         for node_id, execution in executions.items():
             if result.finished_at is None:
-                _judge(handle, node_id, execution, result)
+                _judge(handle, node_id, execution, result, labels)
     if result.finished_at is None:
         result.finish(Status.FAILED, ["the run did not come to its end"])
     if result.status is Status.DATA_REFUSED:
@@ -73,6 +75,7 @@ def _judge(
     node_id: str,
     execution: metadata_store_pb2.Execution,
     result: RunResult,
+    labels: Sequence[str],
 ) -> None:
     properties = execution.custom_properties
     if not execution_lib.is_execution_successful(execution):
@@ -86,7 +89,7 @@ def _judge(
             result.baseline_version = model.get_int_custom_property(VERSION_PROPERTY)
     if _FINGERPRINT_PROPERTY in properties:
         result.fingerprint = properties[_FINGERPRINT_PROPERTY].string_value
-    verdict.record(node_id, outputs, result)
+    verdict.record(node_id, outputs, result, labels)
 
 
 def _spans_read(executions: Iterable[metadata_store_pb2.Execution]) -> list[int]:

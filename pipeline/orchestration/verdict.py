@@ -1,6 +1,7 @@
 """Reads from a node's outputs what they mean for the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tfx.types import Artifact
@@ -19,40 +20,43 @@ Outputs = Mapping[str, Sequence[Artifact]]
 _LOG_LINES = 5
 
 
-def record(node_id: str, outputs: Outputs, result: RunResult) -> None:
+def record(
+    node_id: str, outputs: Outputs, result: RunResult, labels: Sequence[str] = CLASS_LABELS
+) -> None:
     """Takes over what a node found out; ends the run when that decides it.
 
     Args:
         node_id: the node that has just run, or was found in the cache.
         outputs: its output artifacts by channel.
         result: the run's result.
+        labels: names of the classes, in the order of their ids.
     """
-    reader = {
+    readers: dict[str, Callable[[Outputs, RunResult], None]] = {
         "Tuner": _tuned,
-        "Evaluator": _evaluated,
+        "Evaluator": partial(_evaluated, labels=labels),
         "ModelDiff": _compared,
         "InfraValidator": _infra_validated,
         "Pusher": _pushed,
-    }.get(node_id)
-    if reader:
-        reader(outputs, result)
+    }
+    if node_id in readers:
+        readers[node_id](outputs, result)
 
 
 def _tuned(outputs: Outputs, result: RunResult) -> None:
     result.tuned = read_tuned(Path(outputs["best_hyperparameters"][0].uri))
 
 
-def _evaluated(outputs: Outputs, result: RunResult) -> None:
+def _evaluated(outputs: Outputs, result: RunResult, labels: Sequence[str]) -> None:
     (evaluation,), (blessing,) = outputs["evaluation"], outputs["blessing"]
     metrics = read_metrics(Path(evaluation.uri))
     result.accuracy = metrics.overall[ACCURACY]
     result.classes = {
-        CLASS_LABELS[class_id]: ClassQuality.model_validate(values)
+        labels[class_id]: ClassQuality.model_validate(values)
         for class_id, values in metrics.classes.items()
     }
     if not is_blessed(blessing):
         result.refused_span = refused_span(Path(evaluation.uri))
-        result.finish(Status.NOT_BLESSED, refusal_reasons(Path(evaluation.uri)))
+        result.finish(Status.NOT_BLESSED, refusal_reasons(Path(evaluation.uri), labels))
 
 
 def _compared(outputs: Outputs, result: RunResult) -> None:

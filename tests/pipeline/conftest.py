@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata
 
-from pipeline.fingerprint import SCHEMA_FILE
+from pipeline.config import SCHEMA_FILE
 from pipeline.preprocessing import preprocessing_fn
 
 

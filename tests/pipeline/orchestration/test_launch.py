@@ -14,9 +14,8 @@ from tfx.types import Artifact
 from components.idx_example_gen.component import IdxExampleGen
 from components.refusal import DataRefused
 from components.served_model.component import ServedModel
-from pipeline.config import SAMPLE_DATA, load_config
+from pipeline.config import SAMPLE_DATA, SCHEMA_FILE, load_config
 from pipeline.errors import UsageError
-from pipeline.fingerprint import SCHEMA_FILE
 from pipeline.metadata import connection_config
 from pipeline.orchestration import launch
 from pipeline.orchestration.ir import read_ir, read_outline, write_ir
