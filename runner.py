@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_OPTIONS_WITHOUT_VERB = ("--help", "--install-completion", "--show-completion")
+_NEEDS_NO_VERB = ("--help", "--install-completion", "--show-completion")
 
 app.add_typer(compile_cli.app, name="compile")
 app.add_typer(data_cli.app, name="data")
@@ -76,7 +76,7 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     arguments = sys.argv[1:]
     if not arguments or (
-        arguments[0].startswith("-") and arguments[0] not in _OPTIONS_WITHOUT_VERB
+        arguments[0].startswith("-") and arguments[0] not in _NEEDS_NO_VERB
     ):
         arguments = ["run", *arguments]
     from pipeline.errors import UsageError

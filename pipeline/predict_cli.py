@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.options import ConfigFile, Json, Overrides, Workdir, examples
+from pipeline.options import ConfigFile, Json, Overrides, examples
 
 if TYPE_CHECKING:
-    from pipeline.config import Config
     from serving.client.files import Answer
     from serving.client.interface import ModelClient
 
@@ -42,7 +41,6 @@ def predict(
         bool, typer.Option("--raw", help="Send the files as they are, not prepared.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one request.")] = 64,
-    workdir: Workdir = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -59,12 +57,12 @@ def predict(
 
     if version is not None and label is not None:
         raise UsageError("give --version or --label, not both")
-    settings = load_config(None, config, overrides or [], workdir=workdir)
+    settings = load_config(None, config, overrides or [])
     pictures = find_pictures(paths)
     if not pictures:
         raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
     client = connect(settings.serving.model_name, Api.GRPC if grpc else Api.REST, server)
-    with _told(client, settings, server, grpc, label), _progress(len(pictures)) as advance:
+    with _told(client, settings.serving.model_name, server, grpc, label), _progress(len(pictures)) as advance:
         answers = list(
             classify_files(
                 client,
@@ -86,33 +84,33 @@ def predict(
 
 @contextmanager
 def _told(
-    client: "ModelClient", settings: "Config", server: str | None, grpc: bool, label: str | None
+    client: "ModelClient", model: str, server: str | None, grpc: bool, label: str | None
 ) -> Iterator[None]:
     """Turns what the server answers into one sentence that says what to type."""
     from pipeline.errors import UsageError
+    from components.infra_validator.spec import ServerKind
     from pipeline.invocation import command
     from serving.client.connection import DEFAULT_ADDRESSES, Api
     from serving.client.errors import ClientError, NotFoundError, UnavailableError
 
     where = server or DEFAULT_ADDRESSES[Api.GRPC if grpc else Api.REST]
-    model = settings.serving.model_name
     try:
         yield
     except UnavailableError as error:
         raise UsageError(
             f"no model server answers at {where}; start one with "
-            f"`{command('serve', settings.workdir)}`, or name another with --server"
+            f"`{command('serve')}`, or name another with --server"
         ) from error
     except NotFoundError as error:
         raise UsageError(
             f"the server at {where} {_what_it_has(client, model)}; "
-            f"`{command('models list', settings.workdir)}` shows what was pushed"
+            f"`{command('models list')}` shows what was pushed"
         ) from error
     except ClientError as error:
         if label is not None and "label" in error.message:
             raise UsageError(
                 f"the server at {where} knows no label {label!r}; "
-                f"`{command(f'models label {label} VERSION', settings.workdir)}` sets it, "
+                f"`{command(f'models label {label} VERSION')}` sets it, "
                 "for servers that read models.config"
             ) from error
         raise UsageError(f"the server at {where} refuses: {error.message}") from error

@@ -58,7 +58,8 @@ class Serving(BaseModel):
     """What is being served, how, and where.
 
     Attributes:
-        server: kind, and version, image or path.
+        kind: of server.
+        server: its version, image or path.
         why: that server.
         versions: that are AVAILABLE, newest first.
         labels: version by label.
@@ -68,6 +69,7 @@ class Serving(BaseModel):
         log: what a server process writes; None for a container, whose log Docker keeps.
     """
 
+    kind: ServerKind
     server: str
     why: str
     model_name: str
@@ -112,7 +114,8 @@ def serving(
         limit = config.infra_validation.max_load_seconds
         _wait_until_available(choice.server, name, wanted, limit)
         state = Serving(
-            server=f"{choice.kind}: {choice.server.description}",
+            kind=choice.kind,
+            server=choice.server.description,
             why=choice.why,
             model_name=name,
             versions=sorted(wanted, reverse=True),

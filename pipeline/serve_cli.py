@@ -92,7 +92,7 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
         "try:",
         f"  curl {model}",
         f'  curl -d "{body}" {model}:classify',
-        f"  {command(f'predict {shlex.quote(str(picture))}{server}', settings.workdir)}",
+        f"  {command(f'predict {shlex.quote(str(picture))}{server}')}",
         "",
         "Ctrl-C stops it.",
     ]
@@ -100,6 +100,6 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
 
 
 def _exposed(state: "Serving", host: str) -> list[str]:
-    if host == "127.0.0.1" and state.server.startswith("binary"):
+    if host == "127.0.0.1" and state.kind is ServerKind.BINARY:
         return ["  tensorflow_model_server listens on all addresses; it has no flag for one"]
     return []
