@@ -1,0 +1,97 @@
+"""run_fn trains with what Tuner found, and begins with the served model if it is to."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from pipeline.config import SCHEMA_FILE
+from pipeline.hyperparameters import Hyperparameters, Precision
+from pipeline.trainer import run_fn
+from pipeline.tuned import encode
+from pipeline.warm_start import exported_weights
+
+TINY = Hyperparameters(
+    epochs=1, batch_size=16, filters=(4, 4), dense_units=8, precision=Precision.FLOAT32
+)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of 32 images as ExampleGen writes them."""
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("examples") / "data_tfrecord-00000-of-00001.gz"
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for label in generator.integers(0, 10, 32):
+            pixels = generator.integers(0, 256, (28, 28, 1), dtype=np.uint8)
+            features = tf.train.Features(
+                feature={
+                    "image": tf.train.Feature(
+                        bytes_list=tf.train.BytesList(value=[tf.io.encode_png(pixels).numpy()])
+                    ),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                }
+            )
+            writer.write(tf.train.Example(features=features).SerializeToString())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def transform_graph(tmp_path_factory: pytest.TempPathFactory, transform_output) -> str:
+    """What Transform exports, with the schema of the raw examples beside it."""
+    graph = tmp_path_factory.mktemp("graph") / "graph"
+    shutil.copytree(Path(transform_output.transform_savedmodel_dir).parent, graph)
+    (graph / "metadata").mkdir()
+    shutil.copy(SCHEMA_FILE, graph / "metadata" / "schema.pbtxt")
+    return str(graph)
+
+
+@pytest.fixture
+def train(examples: str, transform_graph: str, tmp_path: Path):
+    """Runs run_fn as Trainer does and returns the exported model's weights and directory."""
+
+    def run(
+        name: str,
+        hyperparameters: Hyperparameters = TINY,
+        tuned: dict | None = None,
+        base_model: Path | None = None,
+    ) -> tuple[list[np.ndarray], Path]:
+        (tmp_path / name).mkdir()
+        run_fn(
+            FnArgs(
+                train_files=[examples],
+                eval_files=[examples],
+                transform_graph_path=transform_graph,
+                serving_model_dir=str(tmp_path / name / "model"),
+                model_run_dir=str(tmp_path / name),
+                hyperparameters={"space": [], "values": tuned} if tuned else None,
+                base_model=str(base_model) if base_model else None,
+                custom_config={
+                    "hyperparameters": hyperparameters.model_dump(mode="json"),
+                    "checkpoints": str(tmp_path / "checkpoints"),
+                    "fingerprint": "f",
+                },
+            )
+        )
+        keras.utils.clear_session()
+        return exported_weights(tmp_path / name / "model"), tmp_path / name / "model"
+
+    return run
+
+
+def widths(weights: list[np.ndarray]) -> list[int]:
+    return [weight.shape[-1] for weight in weights if weight.ndim == 4]
+
+
+def test_without_tuner_the_settings_are_trained_with(train) -> None:
+    weights, _ = train("plain")
+    assert widths(weights) == [4, 4]
+
+
+def test_what_tuner_found_is_trained_with(train) -> None:
+    weights, _ = train("tuned", tuned={"filters": encode((6, 5))})
+    assert widths(weights) == [6, 5]
