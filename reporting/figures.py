@@ -1,0 +1,341 @@
+"""Draws the plots of the pages, as SVG that takes its colours and its font from the page."""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from reporting.page import (
+    CalibrationBin,
+    ClassMetrics,
+    Epoch,
+    ListedVersion,
+    OriginStatistics,
+    SignatureLatency,
+)
+
+# Matplotlib knows no variables of CSS: it draws in these colours, which are then replaced.
+_INK = "#010101"
+_LINE = "#020202"
+_BAD = "#030303"
+_SERIES = ("#040404", "#050505", "#060606", "#070707")
+_VARIABLES = {
+    _INK: "currentColor",
+    _LINE: "var(--line)",
+    _BAD: "var(--bad)",
+    **{color: f"var(--series-{number})" for number, color in enumerate(_SERIES, 1)},
+}
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
+_MARKERS = ("o", "s", "^", "D")
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.size": 11,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.7,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 2,
+    "lines.markersize": 5,
+}
+# In points, so that a column of half the page, or a phone, shows text in a readable size.
+_WIDTH, _HEIGHT = 400, 260
+# Shares of the width.
+_LEFT_OF_NUMBERS = 0.13
+_LEFT_OF_NAMES = 0.27
+_MARKED_POINTS = 40
+
+
+def loss_curves(epochs: Sequence[Epoch]) -> str:
+    """Cross-entropy by epoch, on the training and the validation images."""
+    return _curves(
+        "loss",
+        epochs,
+        [epoch.loss for epoch in epochs],
+        [epoch.validation_loss for epoch in epochs],
+        "cross-entropy",
+    )
+
+
+def accuracy_curves(epochs: Sequence[Epoch]) -> str:
+    """Accuracy by epoch, on the training and the validation images."""
+    return _curves(
+        "accuracy",
+        epochs,
+        [epoch.accuracy for epoch in epochs],
+        [epoch.validation_accuracy for epoch in epochs],
+        "accuracy",
+    )
+
+
+def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
+    """The density of the images' mean pixel, one line for each named part of the data."""
+    with rc_context(_STYLE):
+        figure, axes = _figure(0.06)
+        for place, (name, part) in enumerate(parts):
+            total = sum(bucket.count for bucket in part.brightness) or 1
+            edges = [bucket.low for bucket in part.brightness] + [part.brightness[-1].high]
+            shares = [
+                bucket.count / total / max(bucket.high - bucket.low, 1e-9)
+                for bucket in part.brightness
+            ]
+            axes.stairs(
+                shares, edges, label=name, color=_color(place), linestyle=_dash(place), linewidth=2
+            )
+        axes.set_xlabel("mean pixel of an image, 0 to 255")
+        axes.set_yticks([])
+        axes.set_ylabel("density")
+        _legend(axes)
+        return _svg("brightness", figure)
+
+
+def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
+    """The share of each class, one mark for each named part of the data."""
+    labels = list(parts[0][1].classes)
+    with rc_context(_STYLE):
+        figure, axes = _figure(_LEFT_OF_NAMES)
+        for place, (name, part) in enumerate(parts):
+            shares = [part.classes[label] / max(part.examples, 1) for label in labels]
+            axes.plot(
+                shares,
+                range(len(labels)),
+                _marker(place),
+                color=_color(place),
+                # What lies behind another mark is still seen around it.
+                markersize=5 + 3 * place,
+                markerfacecolor=_color(place) if place == 0 else "none",
+                label=name,
+            )
+        _label_rows(axes, labels)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _legend(axes)
+        return _svg("classes", figure)
+
+
+def recalls(classes: Sequence[ClassMetrics]) -> str:
+    """Recall of each class, and the served model's where there is one."""
+    found = [quality.metrics["recall"] for quality in classes]
+    rows = range(len(found))
+    with rc_context(_STYLE):
+        figure, axes = _figure(_LEFT_OF_NAMES)
+        compared = [row for row in rows if found[row].baseline is not None]
+        if compared:
+            before = [found[row].baseline for row in compared]
+            axes.hlines(compared, before, [found[row].value for row in compared], color=_LINE)
+            axes.plot(
+                before,
+                compared,
+                "s",
+                color=_SERIES[1],
+                markersize=8,
+                markerfacecolor="none",
+                label="served model",
+            )
+        axes.plot(
+            [metric.value for metric in found], rows, "o", color=_SERIES[0], label="this model"
+        )
+        _label_rows(axes, [quality.label for quality in classes])
+        axes.set_xlabel("recall")
+        if compared:
+            _legend(axes)
+        return _svg("recalls", figure)
+
+
+def reliability(bins: Sequence[CalibrationBin]) -> str:
+    """How often a label given with some probability was right, against that probability."""
+    most = max(part.images for part in bins)
+    with rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=_DASHES[2], alpha=0.7)
+        axes.bar(
+            [part.low for part in bins],
+            [0.25 * part.images / most for part in bins],
+            width=[part.high - part.low for part in bins],
+            align="edge",
+            color=_LINE,
+            label="share of the images",
+        )
+        axes.plot(
+            [part.confidence for part in bins],
+            [part.accuracy for part in bins],
+            "o-",
+            color=_SERIES[0],
+            label="right",
+        )
+        axes.set_xlabel("probability of the label given")
+        axes.set_ylabel("share that is right")
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.04)
+        _legend(axes)
+        return _svg("reliability", figure)
+
+
+def latencies(signatures: Sequence[SignatureLatency]) -> str:
+    """Median and 99th percentile of each signature."""
+    rows = range(len(signatures))
+    medians = [each.p50_ms for each in signatures]
+    tails = [each.p99_ms for each in signatures]
+    with rc_context(_STYLE):
+        figure, axes = _figure(_LEFT_OF_NAMES)
+        axes.hlines(rows, medians, tails, color=_LINE, linewidth=2)
+        axes.plot(medians, rows, "o", color=_SERIES[0], label="median")
+        axes.plot(tails, rows, "s", color=_SERIES[1], label="99th percentile")
+        _label_rows(axes, [each.signature for each in signatures])
+        axes.set_xlim(left=0)
+        axes.set_xlabel("milliseconds")
+        _legend(axes)
+        return _svg("latencies", figure)
+
+
+def version_accuracies(versions: Sequence[ListedVersion]) -> str:
+    """Accuracy over the versions."""
+    values = [version.accuracy for version in versions]
+    return _over_versions("accuracies", versions, {"accuracy": values}, "accuracy")
+
+
+def version_sizes(versions: Sequence[ListedVersion]) -> str:
+    """Size of the SavedModel over the versions."""
+    values = [version.megabytes for version in versions]
+    return _over_versions("sizes", versions, {"size": values}, "MB", from_zero=True)
+
+
+def version_latencies(versions: Sequence[ListedVersion]) -> str:
+    """Latencies of the default signature over the versions."""
+    found = [version.latency for version in versions]
+    series = {
+        "median": [latency.p50_ms if latency else None for latency in found],
+        "99th percentile": [latency.p99_ms if latency else None for latency in found],
+    }
+    return _over_versions("version-latencies", versions, series, "milliseconds", from_zero=True)
+
+
+def _curves(
+    name: str,
+    epochs: Sequence[Epoch],
+    training: Sequence[float],
+    validation: Sequence[float],
+    label: str,
+) -> str:
+    numbers = [epoch.number for epoch in epochs]
+    marker = "o" if len(epochs) <= _MARKED_POINTS else ""
+    with rc_context(_STYLE):
+        figure, axes = _figure()
+        for place, (series, values) in enumerate(
+            [("training", training), ("validation", validation)]
+        ):
+            axes.plot(
+                numbers,
+                values,
+                color=_color(place),
+                linestyle=_dash(place),
+                marker=marker,
+                markersize=3.5,
+                label=series,
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(axes)
+        return _svg(name, figure)
+
+
+def _over_versions(
+    name: str,
+    versions: Sequence[ListedVersion],
+    series: dict[str, list[float | None]],
+    label: str,
+    *,
+    from_zero: bool = False,
+) -> str:
+    with rc_context(_STYLE):
+        figure, axes = _figure()
+        for place, (title, values) in enumerate(series.items()):
+            known = [(x, value) for x, value in enumerate(values) if value is not None]
+            axes.plot(
+                [x for x, _ in known],
+                [value for _, value in known],
+                marker=_marker(place),
+                linestyle=_dash(place),
+                color=_color(place),
+                label=title,
+            )
+        step = max(1, len(versions) // 4)
+        places = range(0, len(versions), step)
+        dates = [f"{versions[place].pushed_at:%m-%d\n%H:%M}" for place in places]
+        axes.set_xticks(list(places), dates)
+        axes.set_xlim(-0.5, len(versions) - 0.5)
+        axes.set_ylabel(label)
+        if from_zero:
+            axes.set_ylim(bottom=0)
+        if len(series) > 1:
+            _legend(axes)
+        return _svg(name, figure)
+
+
+def _figure(left: float = _LEFT_OF_NUMBERS) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
+    # Matplotlib can find the margins by itself, by drawing everything twice.
+    figure.subplots_adjust(left=left, right=0.985, bottom=0.17, top=0.9)
+    return figure, figure.subplots()
+
+
+def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+
+
+def _color(place: int) -> str:
+    return _SERIES[place % len(_SERIES)]
+
+
+def _dash(place: int) -> Any:
+    return _DASHES[place % len(_DASHES)]
+
+
+def _marker(place: int) -> str:
+    return _MARKERS[place % len(_MARKERS)]
+
+
+def _svg(name: str, figure: Figure) -> str:
+    """Returns the figure as an element whose ids are unique in a page, hidden from readers.
+
+    What stands around it says what it shows.
+    """
+    buffer = io.StringIO()
+    unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=unsaid)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].rstrip()
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
+    svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(color, variable)
+    return svg.replace("<svg", '<svg aria-hidden="true"', 1)

@@ -1,0 +1,71 @@
+"""Writes a run's page and the history page beside it; imports nothing heavy by itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.result import RunResult
+from reporting.history import PAGE_NAME, earlier_runs, history_page, page_of
+from reporting.page import Page
+from reporting.render import render_history, render_page
+from serving.versions import VersionStore
+
+if TYPE_CHECKING:
+    from tfx.proto.orchestration import pipeline_pb2
+
+
+def write_report(
+    result: RunResult,
+    workdir: Path,
+    serving_dir: Path,
+    ir: "pipeline_pb2.Pipeline | None" = None,
+) -> Path:
+    """Writes `reports/<run id>/index.html` and `reports/index.html`.
+
+    Args:
+        result: of a run that is over.
+        workdir: where it ran.
+        serving_dir: the model's base directory.
+        ir: the pipeline that it ran; None: no node was run, and there is no more than the result.
+
+    Returns:
+        The run's page.
+
+    Raises:
+        MetadataUnreachable: the metadata does not answer.
+        OSError: a page cannot be written.
+    """
+    page = Page(
+        result=result,
+        earlier=earlier_runs(workdir, before=result.started_at),
+        baseline_page=_baseline_page(result, workdir, serving_dir),
+    )
+    path = workdir / "reports" / result.run_id / PAGE_NAME
+    if ir is None:
+        _write(path, render_page(page))
+        history = history_page(workdir, serving_dir)
+    else:
+        # They import TensorFlow and TFX, which a run with unreadable data does without.
+        from pipeline.orchestration.launch import open_metadata
+        from reporting.collect import collect
+        from reporting.evidence import Evidence
+
+        with open_metadata(ir) as handle:
+            collect(page, ir, Evidence(handle.store, result.run_id))
+            _write(path, render_page(page))
+            history = history_page(workdir, serving_dir, handle.store)
+    _write(workdir / "reports" / PAGE_NAME, render_history(history))
+    return path
+
+
+def _baseline_page(result: RunResult, workdir: Path, serving_dir: Path) -> str | None:
+    if result.baseline_version is None:
+        return None
+    baseline = VersionStore(serving_dir).get(result.baseline_version)
+    return page_of(workdir, baseline.record.run_id) if baseline and baseline.record else None
+
+
+def _write(path: Path, html: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(html)
+    partial.replace(path)
