@@ -68,6 +68,32 @@ def test_a_changed_setting_changes_the_nodes_that_use_it(override: str, nodes: s
     assert changed_nodes(before, load_config("smoke", overrides=[override])) == nodes
 
 
+@pytest.mark.parametrize(
+    ("override", "nodes"),
+    [
+        ("tuning.epochs=2", {"Tuner"}),
+        ("training.dropout=0.5", {"Tuner", "Trainer"}),
+        # A longer search goes on where a shorter one ended.
+        ("tuning.minutes=99", set()),
+        ("tuning.trials=99", set()),
+    ],
+)
+def test_where_hyperparameters_are_searched_tuner_counts_as_well(
+    override: str, nodes: set[str]
+) -> None:
+    assert "Tuner" not in fingerprint.node_fingerprints(load_config("smoke"))
+    before = fingerprint.node_fingerprints(load_config("smoke", overrides=["tuning.enabled=true"]))
+    after = load_config("smoke", overrides=["tuning.enabled=true", override])
+    assert changed_nodes(before, after) == nodes
+
+
+def test_a_changed_search_space_changes_tuner_alone(checkout: Path) -> None:
+    config = load_config("smoke", overrides=["tuning.enabled=true"])
+    before = fingerprint.node_fingerprints(config)
+    append_to(checkout / "pipeline" / "search_space.py")
+    assert changed_nodes(before, config) == {"Tuner"}
+
+
 def test_a_changed_package_changes_the_nodes_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint.node_fingerprints(load_config("smoke"))
     version = metadata.version

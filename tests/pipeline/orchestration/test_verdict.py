@@ -49,6 +49,21 @@ def test_a_refusal_by_infra_validation_ends_the_run_with_its_reasons_and_the_ser
     assert last_line(result) == "not pushed: infra validation refused the model (exit code 4)"
 
 
+def test_what_tuner_found_is_shown_as_settings(result: RunResult, tmp_path: Path) -> None:
+    artifact = standard_artifacts.HyperParameters()
+    artifact.uri = str(tmp_path)
+    found = {"learning_rate": 0.0031415, "filters": "[8, 16]"}
+    (tmp_path / "best_hyperparameters.txt").write_text(json.dumps({"space": [], "values": found}))
+
+    verdict.record("Tuner", {"best_hyperparameters": [artifact]}, result)
+
+    assert result.tuned == {"learning_rate": 0.00314, "filters": [8, 16]}
+    assert result.finished_at is None
+    stream = io.StringIO()
+    print_summary(result, Config(), stream)
+    assert "[training]\nlearning_rate = 0.00314\nfilters = [8, 16]\n" in stream.getvalue()
+
+
 def test_a_blessing_does_not_end_the_run(result: RunResult, tmp_path: Path) -> None:
     artifact = standard_artifacts.InfraBlessing()
     artifact.uri = str(tmp_path)
