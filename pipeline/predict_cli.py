@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +62,10 @@ def predict(
     if not pictures:
         raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
     client = connect(settings.serving.model_name, Api.GRPC if grpc else Api.REST, server)
-    with _told(client, settings.serving.model_name, server, grpc, label), _progress(len(pictures)) as advance:
+    with (
+        _told(client, settings.serving.model_name, server, grpc, label),
+        _progress(len(pictures)) as advance,
+    ):
         answers = list(
             classify_files(
                 client,
@@ -88,7 +91,6 @@ def _told(
 ) -> Iterator[None]:
     """Turns what the server answers into one sentence that says what to type."""
     from pipeline.errors import UsageError
-    from components.infra_validator.spec import ServerKind
     from pipeline.invocation import command
     from serving.client.connection import DEFAULT_ADDRESSES, Api
     from serving.client.errors import ClientError, NotFoundError, UnavailableError
@@ -130,7 +132,7 @@ def _what_it_has(client: "ModelClient", model: str) -> str:
 
 
 @contextmanager
-def _progress(count: int) -> "Iterator[object]":
+def _progress(count: int) -> Iterator[Callable[[int], None]]:
     """Shows on standard error how far it has come; nothing for what is done in a moment."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn

@@ -125,12 +125,8 @@ def serving(
             log=log,
         )
         if address.ui_port is not None:
-            from serving.ui.server import ui_server
-
             state.ui = f"http://{address.host}:{address.ui_port}"
-            stack.enter_context(
-                ui_server(address.host, address.ui_port, choice.server.rest_url, name)
-            )
+            _start_page(stack, address.host, address.ui_port, choice.server.rest_url, name)
         yield state, choice.server
 
 
@@ -220,6 +216,15 @@ def _start(server: ModelServer, directory: Path, model_name: str, launch: Launch
         server.start(directory, model_name, launch)
     except ServerMissingError as error:
         raise UsageError(str(error)) from error
+
+
+def _start_page(stack: ExitStack, host: str, port: int, rest_url: str, model_name: str) -> None:
+    from serving.ui.server import UiFailedError, ui_server
+
+    try:
+        stack.enter_context(ui_server(host, port, rest_url, model_name))
+    except UiFailedError as error:
+        raise ServerFailedError(str(error)) from error
 
 
 def _wait_until_available(

@@ -100,6 +100,8 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
 
 
 def _exposed(state: "Serving", host: str) -> list[str]:
+    from components.infra_validator.spec import ServerKind
+
     if host == "127.0.0.1" and state.kind is ServerKind.BINARY:
         return ["  tensorflow_model_server listens on all addresses; it has no flag for one"]
     return []

@@ -31,7 +31,7 @@ _LARGEST_GAIN = 4.0
 
 
 class UnreadableImageError(ValueError):
-    """The bytes are no picture that can be read; the message says why, without naming a file."""
+    """The bytes are no picture of anything; the message says why, without naming a file."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
         size: edge of the result in pixels.
 
     Raises:
-        UnreadableImageError: the content is no such picture.
+        UnreadableImageError: the content is no such picture, or nothing is on it.
     """
     image = _opened(content)
     pixels = np.asarray(image, np.float32)
@@ -67,11 +67,13 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
     background = np.median(border, axis=0)
     if image.size == (size, size) and background.max() < _DARK:
         return PreparedPhoto(_png(image.convert("L")), changed=False, plain_background=True)
-    plain = bool((_distance(border, background) < _BACKGROUND_DISTANCE).mean() >= _PLAIN_SHARE)
     mask = _distance(pixels, background) >= _BACKGROUND_DISTANCE
+    if not mask.any():
+        raise UnreadableImageError("it is of one colour throughout")
+    plain = bool((_distance(border, background) < _BACKGROUND_DISTANCE).mean() >= _PLAIN_SHARE)
     box = _bounding_box(mask) if plain else (0, 0, image.width, image.height)
     grey = np.asarray(image.convert("L"), np.float32)
-    light = _as_light_on_black(grey, mask if plain and mask.any() else None, background)
+    light = _as_light_on_black(grey, mask if plain else None, background)
     garment = Image.fromarray(light.astype(np.uint8)).crop(box)
     return PreparedPhoto(_png(_centred(garment, size)), changed=True, plain_background=plain)
 

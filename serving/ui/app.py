@@ -1,0 +1,160 @@
+"""The page and what it asks: one model of a running model server, over REST."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from serving.client.errors import ClientError, NotFoundError, UnavailableError
+from serving.client.interface import ModelClient
+from serving.client.photos import UnreadableImageError, prepare
+from serving.client.rest_client import RestClient
+from serving.client.retry import Retries
+
+logger = logging.getLogger(__name__)
+
+_PAGE = Path(__file__).with_name("page.html")
+_MAX_BYTES = 64 << 20
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "testserver")
+_HEADERS: Mapping[str, str] = {
+    # The page is whole in itself; nothing it shows may load anything else.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class _Refused(Exception):
+    """An answer with another status than 200; the text is for the person at the page."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def ui_app(rest_url: str, model_name: str, *, local_only: bool = True) -> Starlette:
+    """Makes the application.
+
+    Args:
+        rest_url: of the model server.
+        model_name: the model that is asked.
+        local_only: answer only what was addressed to this machine by a local name, so that no
+            other web site can have the browser talk to it under a name of its own.
+    """
+    allowed = list(_LOCAL_HOSTS) if local_only else ["*"]
+    connect = partial(_client, rest_url, model_name)
+
+    async def page(_request: Request) -> Response:
+        return Response(_PAGE.read_text(), media_type="text/html", headers=_HEADERS)
+
+    async def model(_request: Request) -> Response:
+        return await _answered(partial(_status, connect, model_name))
+
+    async def classify(request: Request) -> Response:
+        try:
+            content = await _body(request)
+        except _Refused as refused:
+            return _refusal(refused)
+        return await _answered(partial(_classify, connect, model_name, content))
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/api/model", model),
+            Route("/api/classify", classify, methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+    )
+
+
+def _client(rest_url: str, model_name: str) -> ModelClient:
+    # A person waits: a server that is not there is told at once. A client is for one thread.
+    return RestClient(rest_url, model_name, timeout=20.0, retries=Retries(attempts=2))
+
+
+async def _body(request: Request) -> bytes:
+    if _length(request.headers) > _MAX_BYTES:
+        raise _Refused(413, f"the file is larger than {_MAX_BYTES >> 20} MB")
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > _MAX_BYTES:
+            raise _Refused(413, f"the file is larger than {_MAX_BYTES >> 20} MB")
+    if not content:
+        raise _Refused(400, "no picture was sent")
+    return bytes(content)
+
+
+def _length(headers: Headers) -> int:
+    value = headers.get("content-length", "0")
+    return int(value) if value.isdigit() else 0
+
+
+async def _answered(work: partial[dict[str, object]]) -> Response:
+    try:
+        return JSONResponse(await run_in_threadpool(work), headers=_HEADERS)
+    except _Refused as refused:
+        return _refusal(refused)
+    except UnreadableImageError as error:
+        return _refusal(_Refused(415, f"This file cannot be read: {error}."))
+    except UnavailableError:
+        return _refusal(_Refused(503, "The model server does not answer."))
+    except NotFoundError:
+        return _refusal(_Refused(503, "The model server has no version of this model."))
+    except ClientError as error:
+        logger.warning("the model server refused a picture: %s", error)
+        return _refusal(_Refused(502, f"The model server refused: {error.message}"))
+
+
+def _refusal(refused: _Refused) -> Response:
+    return JSONResponse({"error": str(refused)}, refused.status, headers=_HEADERS)
+
+
+def _status(connect: partial[ModelClient], model_name: str) -> dict[str, object]:
+    client = connect()
+    try:
+        return {"model": model_name, "version": _newest(client)}
+    finally:
+        client.close()
+
+
+def _newest(client: ModelClient) -> int | None:
+    available = (item.version for item in client.status() if item.state == "AVAILABLE")
+    return max(available, default=None)
+
+
+def _classify(connect: partial[ModelClient], model_name: str, content: bytes) -> dict[str, object]:
+    """Returns labels with scores, best first, and the picture that the model was shown."""
+    photo = prepare(content)
+    client = connect()
+    try:
+        # Named, so that the version on the page is the one that answered.
+        version = _newest(client)
+        (scores,) = client.classify([{"image": photo.png}], "classify", version)
+    finally:
+        client.close()
+    return {
+        "model": model_name,
+        "version": version,
+        "scores": [{"label": name, "score": score} for name, score in scores],
+        "seen": _data_url(photo.png),
+        "plain_background": photo.plain_background,
+    }
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
