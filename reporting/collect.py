@@ -2,13 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from tfx.proto.orchestration import pipeline_pb2
 
-from data import spans
-from pipeline.result import Status
+from pipeline.orchestration.launch import class_labels
 from reporting.data_sections import read_checks, read_data
 from reporting.evidence import Evidence
 from reporting.page import Page
@@ -32,34 +30,30 @@ def collect(page: Page, ir: pipeline_pb2.Pipeline, evidence: Evidence) -> None:
         evidence: what it left in the metadata.
     """
 
-    def section(name: str, read: Callable[[Evidence], _Section]) -> _Section | None:
+    def section(name: str, read: Callable[[], _Section]) -> _Section | None:
         try:
-            return read(evidence)
+            return read()
         except Exception as error:
             logger.info("the report is without %s: %s", name, error)
             page.notes.append(f"This page is without {name} ({type(error).__name__}: {error}).")
             return None
 
-    page.nodes = picture(page.result.nodes, _upstream(ir))
-    page.data = section("the data", read_data)
-    page.checks = section("the checks of the data", read_checks)
-    page.training = section("the training", read_training)
-    page.quality = section("the metrics", read_quality)
-    page.answers = section("the model's answers", read_answers)
-    page.infra_validation = section("infra validation", read_infra_validation)
-    page.push = section("the push", read_push)
-    page.lineage = section("the lineage", read_lineage) or []
-    if page.result.status is Status.DATA_REFUSED:
-        page.quarantined = section("the quarantine", _quarantined) or {}
+    labels = class_labels(ir)
+    page.nodes = picture(page.result.nodes, _upstream(ir, evidence))
+    page.data = section("the data", lambda: read_data(evidence, labels))
+    page.checks = section("the checks of the data", lambda: read_checks(evidence))
+    page.training = section("the training", lambda: read_training(evidence, page.result.tuned))
+    page.quality = section("the metrics", lambda: read_quality(evidence, labels))
+    page.answers = section("the model's answers", lambda: read_answers(evidence, labels))
+    page.infra_validation = section("infra validation", lambda: read_infra_validation(evidence))
+    page.push = section("the push", lambda: read_push(evidence))
+    page.lineage = section("the lineage", lambda: read_lineage(evidence)) or []
 
 
-def _upstream(ir: pipeline_pb2.Pipeline) -> dict[str, set[str]]:
+def _upstream(ir: pipeline_pb2.Pipeline, evidence: Evidence) -> dict[str, set[str]]:
     nodes = [node.pipeline_node for node in ir.nodes]
-    return {node.node_info.id: set(node.upstream_nodes) for node in nodes}
-
-
-def _quarantined(evidence: Evidence) -> dict[int, str]:
-    data_root = evidence.property("IdxExampleGen", "input_base")
-    if not data_root:
-        return {}
-    return {span: entry.reason for span, entry in spans.quarantined(Path(data_root)).items()}
+    upstream = {node.node_info.id: set(node.upstream_nodes) for node in nodes}
+    # A run that is looked at later may have had nodes that this pipeline has not, such as Tuner.
+    for node_id, sources in evidence.sources().items():
+        upstream.setdefault(node_id, set()).update(sources)
+    return upstream

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 
 from components.anomaly_gate.findings import read_findings
 from components.idx_example_gen.executor import SPANS_PROPERTY
-from pipeline.features import CLASS_LABELS, IMAGE, IMAGE_SIZE, LABEL, MEAN_PIXEL
+from pipeline.features import IMAGE, IMAGE_SIZE, LABEL, MEAN_PIXEL
 from reporting.evidence import Artifact, Evidence
 from reporting.page import (
     Bucket,
@@ -36,19 +36,24 @@ _MEASURES = {
 }
 
 
-def read_data(evidence: Evidence) -> Data | None:
-    """Returns what was read; None: ExampleGen refused it or was not run."""
+def read_data(evidence: Evidence, labels: Sequence[str]) -> Data | None:
+    """Returns what was read; None: ExampleGen refused it or was not run.
+
+    Args:
+        evidence: what the run left.
+        labels: names of the classes, in the order of their ids.
+    """
     examples = evidence.output("IdxExampleGen", "examples")
     if examples is None:
         return None
     statistics = evidence.output("StatisticsGen", "statistics")
     served = evidence.output("ServedModel", "statistics")
-    counted = _by_origin(statistics) if statistics else []
+    counted = _by_origin(statistics, labels) if statistics else []
     return Data(
         spans=json.loads(examples.properties.get(SPANS_PROPERTY) or "[]"),
         statistics=counted,
-        served=_of_everything(served, "train") if served else None,
-        samples=_samples(examples, counted),
+        served=_of_everything(served, "train", labels) if served else None,
+        samples=_samples(examples, counted, labels),
     )
 
 
@@ -67,19 +72,21 @@ def read_checks(evidence: Evidence) -> Checks | None:
     )
 
 
-def _by_origin(statistics: Artifact) -> list[OriginStatistics]:
+def _by_origin(statistics: Artifact, labels: Sequence[str]) -> list[OriginStatistics]:
     return [
-        _counted(dataset, split, dataset.name.removeprefix(_ORIGIN_SLICE))
+        _counted(dataset, split, dataset.name.removeprefix(_ORIGIN_SLICE), labels)
         for split in json.loads(statistics.properties["split_names"])
         for dataset in _datasets(statistics, split)
         if dataset.name.startswith(_ORIGIN_SLICE)
     ]
 
 
-def _of_everything(statistics: Artifact, split: str) -> OriginStatistics | None:
+def _of_everything(
+    statistics: Artifact, split: str, labels: Sequence[str]
+) -> OriginStatistics | None:
     for dataset in _datasets(statistics, split):
         if dataset.name == _EVERYTHING:
-            return _counted(dataset, split, "all")
+            return _counted(dataset, split, "all", labels)
     return None
 
 
@@ -93,10 +100,10 @@ def _datasets(
 
 
 def _counted(
-    dataset: statistics_pb2.DatasetFeatureStatistics, split: str, origin: str
+    dataset: statistics_pb2.DatasetFeatureStatistics, split: str, origin: str, labels: Sequence[str]
 ) -> OriginStatistics:
     features = {feature.path.step[0]: feature for feature in dataset.features}
-    labels = {
+    counts = {
         int(bucket.label): int(bucket.sample_count)
         for bucket in features[LABEL].string_stats.rank_histogram.buckets
     }
@@ -110,7 +117,7 @@ def _counted(
         split=split,
         origin=origin,
         examples=dataset.num_examples,
-        classes={label: labels.get(number, 0) for number, label in enumerate(CLASS_LABELS)},
+        classes={label: counts.get(number, 0) for number, label in enumerate(labels)},
         brightness_mean=brightness.mean,
         brightness_deviation=brightness.std_dev,
         brightness=[
@@ -121,13 +128,15 @@ def _counted(
     )
 
 
-def _samples(examples: Artifact, counted: list[OriginStatistics]) -> list[Sample]:
-    found: dict[str, list[bytes]] = {label: [] for label in CLASS_LABELS}
+def _samples(
+    examples: Artifact, counted: list[OriginStatistics], labels: Sequence[str]
+) -> list[Sample]:
+    found: dict[str, list[bytes]] = {label: [] for label in labels}
     files = sorted(str(path) for path in (examples.path / "Split-train").iterdir())
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
     for record in islice(records, _RECORDS_FOR_SAMPLES):
         features = tf.train.Example.FromString(record).features.feature
-        images = found[CLASS_LABELS[features[LABEL].int64_list.value[0]]]
+        images = found[labels[features[LABEL].int64_list.value[0]]]
         if len(images) < _SAMPLES_PER_CLASS:
             images.append(features[IMAGE].bytes_list.value[0])
     return [

@@ -87,6 +87,24 @@ class Evidence:
         }
         return [found[id_] for id_ in sorted(found)]
 
+    def sources(self) -> dict[str, set[str]]:
+        """Returns for each node those nodes of the run whose artifacts went into it."""
+        makers = {
+            artifact.id: node_id
+            for node_id, node in self.nodes.items()
+            for artifacts in node.outputs.values()
+            for artifact in artifacts
+        }
+        return {
+            node_id: {
+                makers[artifact.id]
+                for artifacts in node.inputs.values()
+                for artifact in artifacts
+                if artifact.id in makers
+            }
+            for node_id, node in self.nodes.items()
+        }
+
     def origins(self, artifacts: Iterable[Artifact]) -> dict[int, Origin]:
         """Returns by artifact id what made it; that may have been an earlier run."""
         makers: dict[int, int] = {}

@@ -136,13 +136,13 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
     rows = range(len(found))
     with rc_context(_STYLE):
         figure, axes = _figure(_LEFT_OF_NAMES)
-        compared = [row for row in rows if found[row].baseline is not None]
-        if compared:
-            before = [found[row].baseline for row in compared]
-            axes.hlines(compared, before, [found[row].value for row in compared], color=_LINE)
+        before = {row: value for row in rows if (value := found[row].baseline) is not None}
+        if before:
+            served, places = list(before.values()), list(before)
+            axes.hlines(places, served, [found[row].value for row in before], color=_LINE)
             axes.plot(
-                before,
-                compared,
+                served,
+                places,
                 "s",
                 color=_SERIES[1],
                 markersize=8,
@@ -154,7 +154,7 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
         )
         _label_rows(axes, [quality.label for quality in classes])
         axes.set_xlabel("recall")
-        if compared:
+        if before:
             _legend(axes)
         return _svg("recalls", figure)
 

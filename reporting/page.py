@@ -304,7 +304,6 @@ class Page(BaseModel):
 
     Attributes:
         result: what the run did.
-        quarantined: after a refusal of data, the spans that are kept out of runs, with the reason.
         nodes: the picture of the pipeline.
         lineage: all artifacts of the run, in the order they were made.
         earlier: earlier runs, newest first.
@@ -313,7 +312,6 @@ class Page(BaseModel):
     """
 
     result: RunResult
-    quarantined: dict[int, str] = Field(default_factory=dict)
     nodes: list[PicturedNode] = Field(default_factory=list)
     data: Data | None = None
     checks: Checks | None = None

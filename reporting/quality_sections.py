@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from components.examples import read_records, sample_evenly
 from components.model_diff.churn import predict, true_classes
 from components.tfma_metrics import Metrics, read_metrics
 from pipeline.evaluation import ACCURACY, EVALUATED_SIGNATURE
-from pipeline.features import CLASS_LABELS, IMAGE, LABEL
+from pipeline.features import IMAGE, LABEL
 from reporting.data_sections import side_by_side
 from reporting.evidence import Evidence
 from reporting.page import (
@@ -42,8 +42,13 @@ _BINS = 10
 _MISTAKES = 24
 
 
-def read_training(evidence: Evidence) -> Training | None:
-    """Returns the history of the training; None: there was none."""
+def read_training(evidence: Evidence, tuned: Mapping[str, Any]) -> Training | None:
+    """Returns the history of the training; None: there was none.
+
+    Args:
+        evidence: what the run left.
+        tuned: hyperparameters that Tuner found, in place of the configured ones.
+    """
     run = evidence.output("Trainer", "model_run")
     if run is None:
         return None
@@ -61,13 +66,18 @@ def read_training(evidence: Evidence) -> Training | None:
     config = json.loads(evidence.property("Trainer", "custom_config") or "{}")
     hyperparameters = {
         name.replace("_", " "): _as_text(value)
-        for name, value in config.get("hyperparameters", {}).items()
+        for name, value in (config.get("hyperparameters", {}) | dict(tuned)).items()
     }
     return Training(epochs=epochs, hyperparameters=hyperparameters)
 
 
-def read_quality(evidence: Evidence) -> Quality | None:
-    """Returns Evaluator's numbers with their limits; None: the model was not evaluated."""
+def read_quality(evidence: Evidence, labels: Sequence[str]) -> Quality | None:
+    """Returns Evaluator's numbers with their limits; None: the model was not evaluated.
+
+    Args:
+        evidence: what the run left.
+        labels: names of the classes, in the order of their ids.
+    """
     artifact = evidence.output("Evaluator", "evaluation")
     if artifact is None:
         return None
@@ -89,7 +99,7 @@ def read_quality(evidence: Evidence) -> Quality | None:
         ],
         classes=[
             ClassMetrics(
-                label=CLASS_LABELS[class_id],
+                label=labels[class_id],
                 images=sum(matrix[class_id]) if class_id < len(matrix) else 0,
                 metrics={
                     name: _metric(
@@ -112,8 +122,13 @@ def read_quality(evidence: Evidence) -> Quality | None:
     )
 
 
-def read_answers(evidence: Evidence) -> Answers | None:
-    """Asks the model about the evaluated images; None: there is no model."""
+def read_answers(evidence: Evidence, labels: Sequence[str]) -> Answers | None:
+    """Asks the model about the evaluated images; None: there is no model.
+
+    Args:
+        evidence: what the run left.
+        labels: names of the classes, in the order of their ids.
+    """
     model = evidence.output("Trainer", "model")
     examples = evidence.output("IdxExampleGen", "examples")
     if model is None or examples is None:
@@ -135,8 +150,8 @@ def read_answers(evidence: Evidence) -> Answers | None:
         mistakes=[
             Mistake(
                 png=side_by_side([_image(asked[row])]),
-                truth=CLASS_LABELS[truth[row]],
-                predicted=CLASS_LABELS[probabilities[row].argmax()],
+                truth=labels[truth[row]],
+                predicted=labels[probabilities[row].argmax()],
                 probability=float(confidence[row]),
             )
             for row in most_confident

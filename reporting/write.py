@@ -1,5 +1,7 @@
 """Writes a run's page and the history page beside it; imports nothing heavy by itself."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,32 @@ from serving.versions import VersionStore
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
+
+logger = logging.getLogger(__name__)
+
+
+def attach_report(
+    result: RunResult,
+    workdir: Path,
+    serving_dir: Path,
+    compiled: "Callable[[], pipeline_pb2.Pipeline] | None" = None,
+) -> None:
+    """Writes the pages of a run and names the run's in its result; logs it if that fails.
+
+    Args:
+        result: of a run that is over; nothing else about it changes.
+        workdir: where it ran.
+        serving_dir: the model's base directory.
+        compiled: returns the pipeline that it ran; None: no node was run.
+    """
+    try:
+        ir = compiled() if compiled else None
+        result.report = write_report(result, workdir, serving_dir, ir)
+    except KeyboardInterrupt:
+        logger.warning("no report was written: interrupted")
+    except Exception as error:
+        logger.warning("no report was written: %s: %s", type(error).__name__, error)
+        logging.getLogger().exception("no report was written")
 
 
 def write_report(

@@ -5,6 +5,7 @@ import time
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.config import Config
+from pipeline.determinism import limit_threads
 from pipeline.fingerprint import run_fingerprint
 from pipeline.orchestration import verdict
 from pipeline.orchestration.compiler import compile_pipeline
@@ -28,6 +29,7 @@ def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
         DataRefused: when ExampleGen or the anomaly gate refuses the data.
         Exception: whatever a node's executor raises.
     """
+    limit_threads(config.training.threads)
     ir = with_run_id(compile_pipeline(config, result.fingerprint), result.run_id)
     abandon_executions(ir)
     result.nodes = [NodeResult(id=node_id) for node_id in node_ids(ir)]

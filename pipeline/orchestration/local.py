@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from components.refusal import DataRefused
 from data.fashion_mnist import DatasetError, obtain
@@ -12,6 +13,9 @@ from pipeline.orchestration.progress import Progress
 from pipeline.orchestration.quarantine import quarantine_refused_span
 from pipeline.result import RunResult, Status
 from serving.versions import VersionStore
+
+if TYPE_CHECKING:
+    from tfx.proto.orchestration import pipeline_pb2
 
 
 def new_result(config: Config) -> RunResult:
@@ -71,4 +75,20 @@ def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
     except Exception as error:
         logging.getLogger().exception("the run failed")
         result.finish(Status.FAILED, [f"{type(error).__name__}: {error}"])
+    result.write(config.runs_dir)
+    _report(config, result, progress)
+
+
+def _report(config: Config, result: RunResult, progress: Progress) -> None:
+    from reporting.write import attach_report
+
+    def compiled() -> "pipeline_pb2.Pipeline":
+        from pipeline.orchestration.compiler import compile_pipeline
+
+        return compile_pipeline(config)
+
+    progress.phase("writing the report")
+    attach_report(
+        result, config.workdir, config.serving_dir, compiled=compiled if result.nodes else None
+    )
     result.write(config.runs_dir)

@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.result import NodeResult, NodeState
 
 # The project's own loggers; everything else goes to the log file only.
-_OWN_LOGGERS = ("pipeline", "components", "serving", "data")
+_OWN_LOGGERS = ("pipeline", "components", "serving", "data", "reporting")
 
 _MARKS = {
     NodeState.DONE: ("[green]done[/]", "done"),

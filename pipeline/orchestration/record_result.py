@@ -1,4 +1,4 @@
-"""Writes what a run did to the workdir's `runs/`: an orchestrator's last task.
+"""Writes what a run did to the workdir's `runs/` and `reports/`: an orchestrator's last task.
 
 python -m pipeline.orchestration.record_result IR.json RUN_ID
 """
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = redirect_to(workdir / "logs" / f"{options.run_id}.log")
     # Takes seconds to import.
     from pipeline.orchestration.rebuild import result_from_metadata
+    from reporting.write import attach_report
 
     try:
         ir = read_ir(options.ir)
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=terminal.stderr)
         return _BAD_USAGE
     _quarantine(ir, options.last_span or None, result)
+    result.write(workdir / "runs")
+    attach_report(result, workdir, _serving_dir(ir), compiled=lambda: ir)
     result.write(workdir / "runs")
     print(result.model_dump_json(), file=terminal.stdout)
     return 0
@@ -62,6 +65,14 @@ def _quarantine(ir: "pipeline_pb2.Pipeline", last_span: int | None, result: "Run
             data_root = Path(parameters["input_base"].field_value.string_value)
             window = parameters["window"].field_value.int_value
             quarantine_refused_span(data_root, window, result, last_span)
+
+
+def _serving_dir(ir: "pipeline_pb2.Pipeline") -> Path:
+    for node in ir.nodes:
+        parameters = node.pipeline_node.parameters.parameters
+        if "serving_dir" in parameters:
+            return Path(parameters["serving_dir"].field_value.string_value)
+    raise UsageError("the pipeline serves no model")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
         console.print(f"  - {reason}", markup=False)
     if result.status in (Status.FAILED, Status.INFRA_REFUSED):
         console.print(f"  the log is {result.log}", markup=False)
+    if result.report:
+        console.print(f"  the report is {result.report}", markup=False)
     console.print(f"{headline} (exit code {result.status.exit_code})", markup=False)
     if result.status is Status.PUSHED:
         _print_next_steps(console, config)
