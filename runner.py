@@ -13,6 +13,7 @@ from pipeline.options import ConfigFile, Json, ModelServer, Overrides, Preset, W
 from pipeline.orchestration import compile_cli
 from pipeline.orchestration.kubeflow import cli as kubeflow_cli
 from pipeline.orchestration.schedule import cli as schedule_cli
+from reporting import cli as report_cli
 
 app = typer.Typer(
     help="Trains, judges and serves a Fashion-MNIST classifier; without a verb: run.",
@@ -66,6 +67,7 @@ def run(
 app.command(epilog=tune_cli.EXAMPLES)(tune_cli.tune)
 app.command(epilog=serve_cli.EXAMPLES)(serve_cli.serve)
 app.command(epilog=predict_cli.EXAMPLES)(predict_cli.predict)
+app.command(epilog=report_cli.EXAMPLES)(report_cli.report)
 app.command(epilog=schedule_cli.EXAMPLES)(schedule_cli.schedule)
 
 
@@ -75,9 +77,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     arguments = sys.argv[1:]
-    if not arguments or (
-        arguments[0].startswith("-") and arguments[0] not in _NEEDS_NO_VERB
-    ):
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _NEEDS_NO_VERB):
         arguments = ["run", *arguments]
     from pipeline.errors import UsageError
 

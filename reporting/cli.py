@@ -1,0 +1,103 @@
+"""`runner.py report`: the page of a run, opened or written again."""
+
+import json
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.options import ConfigFile, Json, Overrides, Preset, Workdir, examples
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.result import RunResult
+
+EXAMPLES = examples(
+    "report",
+    "report --run 20261121-073304-586895 --no-open",
+    "report --workdir /data/fashion --json",
+)
+
+
+def report(
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Write the page of this run again. [open the newest]"),
+    ] = None,
+    open_page: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="In the browser. [on a terminal]")
+    ] = None,
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show the report of a run: what it did, and why it pushed or did not.
+
+    With --run the page is written again, from the metadata if nothing else is left of the run.
+    """
+    from pipeline.config import load_config
+    from pipeline.orchestration.output import redirect_to
+
+    settings = load_config(preset, config, overrides or [], workdir=workdir)
+    page = None if run else _newest_page(settings)
+    stdout = sys.stdout
+    if page is None:
+        result = _kept_result(settings, run)
+        # TensorFlow and TFX have much to say.
+        stdout = redirect_to(settings.logs_dir / "report.log").stdout
+        page = _written_again(settings, result, run)
+    if as_json:
+        history = page.parent.parent / page.name
+        found = {"run_id": page.parent.name, "report": str(page), "history": str(history)}
+        print(json.dumps(found), file=stdout)
+    else:
+        print(page, file=stdout)
+    if stdout.isatty() if open_page is None else open_page:
+        webbrowser.open(page.as_uri())
+
+
+def _newest_page(config: "Config") -> Path | None:
+    """Returns the page of the newest run; None: it has none yet."""
+    from pipeline.errors import UsageError
+    from pipeline.result import results
+
+    newest = next(results(config.runs_dir), None)
+    if newest is None:
+        raise UsageError(
+            f"there is no run in {config.workdir}: `python runner.py` makes one, "
+            "--workdir says where another one is"
+        )
+    return newest.report if newest.report and newest.report.is_file() else None
+
+
+def _kept_result(config: "Config", run: str | None) -> "RunResult | None":
+    """Returns the result that is kept of a run, or of the newest; None: nothing is kept."""
+    from pipeline.errors import UsageError
+    from pipeline.result import results
+
+    for result in results(config.runs_dir):
+        if run in (None, result.run_id):
+            return result
+    if config.metadata.host is None and not config.metadata_path.is_file():
+        raise UsageError(f"there is neither a run {run} nor any metadata in {config.workdir}")
+    return None
+
+
+def _written_again(config: "Config", result: "RunResult | None", run: str | None) -> Path:
+    from reporting.write import write_report
+
+    ir = None
+    if result is None or result.nodes:
+        # Takes seconds to import.
+        from pipeline.orchestration.compiler import compile_pipeline
+        from pipeline.orchestration.rebuild import result_from_metadata
+
+        ir = compile_pipeline(config)
+        result = result or result_from_metadata(ir, run or "")
+    result.report = write_report(result, config.workdir, config.serving_dir, ir)
+    result.write(config.runs_dir)
+    return result.report
