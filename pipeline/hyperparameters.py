@@ -29,3 +29,6 @@ class Hyperparameters(Settings):
     random_flip: bool = True
     seed: int = Field(1, ge=0)
     precision: Precision = Precision.AUTO
+    threads: int | None = Field(
+        None, ge=1, description="of TensorFlow; rounding depends on it; None: one per processor"
+    )

@@ -16,6 +16,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.checkpoints import EpochCheckpoint
 from pipeline.dataset import LabelledImages, load_split, training_batches
+from pipeline.determinism import limit_threads, make_deterministic
 from pipeline.features import IMAGE
 from pipeline.hyperparameters import Hyperparameters, Precision
 from pipeline.model import build_model
@@ -38,6 +39,7 @@ class TrainerConfig(BaseModel):
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on the examples of `fn_args` and exports a SavedModel; called by Trainer."""
     config = TrainerConfig.model_validate(fn_args.custom_config)
+    limit_threads(config.hyperparameters.threads)
     if fn_args.hyperparameters:
         tuned = with_tuned(config.hyperparameters, decode(fn_args.hyperparameters["values"]))
         config = config.model_copy(update={"hyperparameters": tuned})
@@ -80,7 +82,7 @@ def train_model(
             f"training.batch_size is {hyperparameters.batch_size}, but there are only "
             f"{len(train)} training images"
         )
-    keras.utils.set_random_seed(hyperparameters.seed)
+    make_deterministic(hyperparameters.seed)
     steps = len(train) // hyperparameters.batch_size
     epochs_done, model = checkpoint.restore()
     if model is None:

@@ -1,0 +1,28 @@
+"""The same training gives the same numbers, whichever process and orchestrator it runs in."""
+
+import os
+
+# TensorFlow reads it when its first operation runs.
+_THREADS_VARIABLE = "TF_NUM_INTRAOP_THREADS"
+
+
+def limit_threads(threads: int | None) -> None:
+    """Fixes among how many threads an operation is divided, on which its rounding depends.
+
+    Has an effect only before the process runs its first TensorFlow operation.
+
+    Args:
+        threads: how many; None: as many as there are processors, as TensorFlow has it.
+    """
+    if threads is not None:
+        os.environ[_THREADS_VARIABLE] = str(threads)
+
+
+def make_deterministic(seed: int) -> None:
+    """Sets every seed, and has TensorFlow do without operations that add up in varying order."""
+    # Takes seconds to import.
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
