@@ -217,7 +217,13 @@ _PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
     # Twenty test images a class are noise: the limits only catch a model that learned nothing.
     Preset.SMOKE: {
         "data": {"sample": True},
-        "training": {"epochs": 8, "batch_size": 32, "filters": (16, 32, 64), "dense_units": 64},
+        "training": {
+            "epochs": 8,
+            "batch_size": 32,
+            "filters": (16, 32, 64),
+            "dense_units": 64,
+            "threads": 2,
+        },
         "evaluation": {
             "min_accuracy": 0.6,
             "min_span_accuracy": 0.4,
@@ -226,7 +232,17 @@ _PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
         },
     },
     Preset.DEFAULT: {},
-    Preset.BEST: {"training": {"epochs": 30, "filters": (64, 128, 256), "dense_units": 256}},
+    Preset.BEST: {
+        "training": {
+            "epochs": 30,
+            "filters": (64, 128, 256),
+            "convolutions": 2,
+            "dense_units": 256,
+            "random_shift": 1,
+            "cutout": 8,
+            "weight_average": 0.998,
+        }
+    },
 }
 
 
