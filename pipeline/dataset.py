@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from pipeline.features import IMAGE, LABEL, transformed_name
+from pipeline.augmentation import cut_out, flip, shift
+from pipeline.features import CLASS_COUNT, IMAGE, LABEL, transformed_name
+from pipeline.hyperparameters import Hyperparameters
 
 _DECODE_BATCH = 1024
 
@@ -57,12 +59,9 @@ def load_split(
 
 def training_batches(
     split: LabelledImages,
-    *,
-    batch_size: int,
-    first_epoch: int,
-    epochs: int,
-    seed: int,
-    random_flip: bool,
+    hyperparameters: Hyperparameters,
+    class_count: int = CLASS_COUNT,
+    first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """Shuffled, augmented batches for the epochs from `first_epoch` on.
 
@@ -70,9 +69,12 @@ def training_batches(
     so that a resumed training sees what an uninterrupted one would have seen.
 
     Yields:
-        float32 [batch, 28, 28, 1] and int64 [batch]; an epoch's last, partial batch is left out.
+        float32 [batch, 28, 28, 1] and, one-hot, float32 [batch, class_count]; an epoch's last,
+        partial batch is left out.
     """
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    images = tf.constant(split.images)
+    labels = tf.one_hot(split.labels, class_count)
+    batch_size, seed = hyperparameters.batch_size, hyperparameters.seed
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
@@ -84,15 +86,27 @@ def training_batches(
     def to_batch(
         epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = tf.gather(images, chosen)
-        if random_flip:
-            coins = tf.random.stateless_uniform([batch_size], [seed + epoch, step]) < 0.5
-            batch = tf.where(coins[:, None, None, None], tf.reverse(batch, axis=[2]), batch)
+        seeds = tf.unstack(
+            tf.random.experimental.stateless_split([seed + epoch, step], num=3), num=3
+        )
+        batch = _augmented(tf.gather(images, chosen), seeds, hyperparameters)
         return batch, tf.gather(labels, chosen)
 
     return (
-        tf.data.Dataset.range(first_epoch, epochs)
+        tf.data.Dataset.range(first_epoch, hyperparameters.epochs)
         .flat_map(one_epoch)
         .map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _augmented(
+    images: tf.Tensor, seeds: Sequence[tf.Tensor], hyperparameters: Hyperparameters
+) -> tf.Tensor:
+    if hyperparameters.random_flip:
+        images = flip(images, seeds[0])
+    if hyperparameters.random_shift:
+        images = shift(images, seeds[1], hyperparameters.random_shift)
+    if hyperparameters.cutout:
+        images = cut_out(images, seeds[2], hyperparameters.cutout)
+    return images

@@ -6,8 +6,8 @@ from pathlib import Path
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
+from components.calibration_error import ExpectedCalibrationError
 from components.idx_example_gen.layout import OFFICIAL_ORIGIN, span_of
-from pipeline.calibration import ExpectedCalibrationError
 from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
 from pipeline.thresholds import EvaluationSettings
 

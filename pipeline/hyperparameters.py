@@ -18,15 +18,25 @@ class Precision(StrEnum):
 class Hyperparameters(Settings):
     """One training run, reproducible from these values, the data and the code."""
 
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps that warm up")
     weight_decay: float = Field(1e-4, ge=0)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    filters: tuple[int, ...] = Field((32, 64, 128), min_length=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    weight_average: float = Field(
+        0.0, ge=0, lt=1, description="momentum of the moving average that is exported; 0: none"
+    )
+    filters: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="of each stage")
+    convolutions: int = Field(1, ge=1, description="in each stage after the first, which has one")
     dense_units: int = Field(128, ge=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
     random_flip: bool = True
+    random_shift: int = Field(0, ge=0, description="pixels, along both axes")
+    cutout: int = Field(0, ge=0, le=28, description="edge of the blackened square in pixels")
+    average_flipped: bool = Field(
+        True, description="the exported model also looks at the mirror image, at twice the cost"
+    )
     seed: int = Field(1, ge=0)
     precision: Precision = Precision.AUTO
     threads: int | None = Field(

@@ -1,34 +1,38 @@
-"""The classifier: a small convolutional network that two CPU cores train in minutes."""
-
-from collections.abc import Sequence
+"""The classifier: a small convolutional network that CPU cores train in minutes."""
 
 import keras
 from keras import layers
 
 from pipeline.features import CLASS_COUNT, IMAGE_SIZE
+from pipeline.hyperparameters import Hyperparameters
 
 
-def build_model(filters: Sequence[int], dense_units: int, dropout: float) -> keras.Model:
+def build_model(hyperparameters: Hyperparameters, class_count: int = CLASS_COUNT) -> keras.Model:
     """Builds the network, untrained, under Keras' current dtype policy.
 
-    Args:
-        filters: channels of each convolution; all but the last are followed by pooling.
-        dense_units: width of the hidden dense layer.
-        dropout: share of its activations dropped while training.
+    Each stage but the last halves the image, and does so before the normalisation, which then has
+    a quarter of the values to go through.
 
     Returns:
-        A model from float32 [N, 28, 28, 1] (0 to 1) to float32 logits [N, 10].
+        A model from float32 [N, 28, 28, 1] (0 to 1) to float32 logits [N, class_count].
     """
     inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), dtype="float32")
     x = inputs
-    for index, channels in enumerate(filters):
-        x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
-        x = layers.ReLU()(x)
-        if index < len(filters) - 1:
-            x = layers.MaxPooling2D()(x)
+    stages = len(hyperparameters.filters)
+    for stage, channels in enumerate(hyperparameters.filters):
+        x = _convolution(x, channels, pool=stage < stages - 1)
+        for _ in range(1, hyperparameters.convolutions if stage else 1):
+            x = _convolution(x, channels, pool=False)
     x = layers.Flatten()(x)
-    x = layers.Dense(dense_units, activation="relu")(x)
-    x = layers.Dropout(dropout)(x)
-    logits = layers.Dense(CLASS_COUNT, dtype="float32")(x)
+    x = layers.Dense(hyperparameters.dense_units, activation="relu")(x)
+    x = layers.Dropout(hyperparameters.dropout)(x)
+    logits = layers.Dense(class_count, dtype="float32")(x)
     return keras.Model(inputs, logits, name="fashion_mnist")
+
+
+def _convolution(x: keras.KerasTensor, channels: int, *, pool: bool) -> keras.KerasTensor:
+    x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
+    if pool:
+        x = layers.MaxPooling2D()(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x)

@@ -14,7 +14,6 @@ from pipeline.calibration import fit_temperature
 from pipeline.features import CLASS_LABELS, IMAGE, IMAGE_SIZE, transformed_name
 from pipeline.preprocessing import scale_pixels
 
-
 _CALIBRATION_BATCH = 1000
 
 
@@ -56,10 +55,10 @@ class ServingModule(tf.Module):
         self._image_features = list(dict.fromkeys([IMAGE, image_feature]))
         self._labels = tf.constant(list(labels))
         self._average_flipped = average_flipped
-        self._temperature = 1.0
+        self._temperature = tf.Variable(1.0, trainable=False, name="temperature")
 
     def calibrate(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Fits the temperature by which logits are divided; to be called before an export.
+        """Fits the temperature by which logits are divided.
 
         Args:
             images: float32 [N, 28, 28, 1], 0 to 1, that the model was not fitted to.
@@ -70,8 +69,9 @@ class ServingModule(tf.Module):
         """
         batches = tf.data.Dataset.from_tensor_slices(images).batch(_CALIBRATION_BATCH)
         logits = np.concatenate(list(batches.map(self._logits).as_numpy_iterator()))
-        self._temperature = fit_temperature(logits, labels)
-        return self._temperature
+        temperature = fit_temperature(logits, labels)
+        self._temperature.assign(temperature)
+        return temperature
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
     def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:

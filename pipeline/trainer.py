@@ -17,13 +17,15 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from pipeline.checkpoints import EpochCheckpoint
 from pipeline.dataset import LabelledImages, load_split, training_batches
 from pipeline.determinism import limit_threads, make_deterministic
-from pipeline.features import IMAGE
+from pipeline.features import CLASS_COUNT, CLASS_LABELS, IMAGE
 from pipeline.hyperparameters import Hyperparameters, Precision
 from pipeline.model import build_model
 from pipeline.signatures import DefaultSignature, ServingModule, export
 from pipeline.tuned import decode, with_tuned
 
 _log = logging.getLogger(__name__)
+
+_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 class TrainerConfig(BaseModel):
@@ -34,6 +36,7 @@ class TrainerConfig(BaseModel):
     fingerprint: str
     default_signature: DefaultSignature = DefaultSignature.CLASSIFY
     image_feature: str = IMAGE
+    labels: tuple[str, ...] = CLASS_LABELS
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -49,11 +52,22 @@ def run_fn(fn_args: FnArgs) -> None:
     checkpoint = EpochCheckpoint(config.checkpoints / _training_key(config, fn_args))
 
     model = train_model(
-        train, validation, config.hyperparameters, checkpoint, Path(fn_args.model_run_dir)
+        train,
+        validation,
+        config.hyperparameters,
+        checkpoint,
+        Path(fn_args.model_run_dir),
+        len(config.labels),
     )
     module = ServingModule(
-        _as_float32(model, config.hyperparameters), transform_output, config.image_feature
+        _as_float32(model, config.hyperparameters),
+        transform_output,
+        config.image_feature,
+        config.labels,
+        average_flipped=config.hyperparameters.average_flipped,
     )
+    temperature = module.calibrate(validation.images, validation.labels)
+    _log.info("calibrated with temperature %.2f", temperature)
     export(module, Path(fn_args.serving_model_dir), config.default_signature)
     checkpoint.remove()
 
@@ -64,6 +78,7 @@ def train_model(
     hyperparameters: Hyperparameters,
     checkpoint: EpochCheckpoint,
     run_dir: Path,
+    class_count: int = CLASS_COUNT,
 ) -> keras.Model:
     """Trains from the start, or from the last checkpoint of the same training.
 
@@ -73,6 +88,7 @@ def train_model(
         hyperparameters: everything that training may vary.
         checkpoint: the checkpoints of exactly this training.
         run_dir: gets `history.csv` and TensorBoard's logs.
+        class_count: labels are 0 to `class_count` - 1.
 
     Raises:
         ValueError: when there are fewer training images than one batch holds.
@@ -86,19 +102,15 @@ def train_model(
     steps = len(train) // hyperparameters.batch_size
     epochs_done, model = checkpoint.restore()
     if model is None:
-        model = _compiled_model(hyperparameters, steps)
+        model = _compiled_model(hyperparameters, steps, class_count)
     else:
         _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
     model.fit(
-        training_batches(
-            train,
-            batch_size=hyperparameters.batch_size,
-            first_epoch=epochs_done,
-            epochs=hyperparameters.epochs,
-            seed=hyperparameters.seed,
-            random_flip=hyperparameters.random_flip,
+        training_batches(train, hyperparameters, class_count, first_epoch=epochs_done),
+        validation_data=(
+            validation.images,
+            keras.ops.one_hot(validation.labels, class_count),
         ),
-        validation_data=(validation.images, validation.labels),
         validation_batch_size=1000,
         initial_epoch=epochs_done,
         epochs=hyperparameters.epochs,
@@ -114,9 +126,11 @@ def train_model(
     return model
 
 
-def _compiled_model(hyperparameters: Hyperparameters, steps_per_epoch: int) -> keras.Model:
+def _compiled_model(
+    hyperparameters: Hyperparameters, steps_per_epoch: int, class_count: int
+) -> keras.Model:
     with _dtype_policy(_training_policy(hyperparameters.precision)):
-        model = _build(hyperparameters)
+        model = build_model(hyperparameters, class_count)
     total_steps = hyperparameters.epochs * steps_per_epoch
     warmup_steps = max(1, int(hyperparameters.warmup_share * total_steps))
     model.compile(
@@ -128,33 +142,36 @@ def _compiled_model(hyperparameters: Hyperparameters, steps_per_epoch: int) -> k
                 warmup_steps=warmup_steps,
             ),
             weight_decay=hyperparameters.weight_decay,
+            # At its end, `fit` puts the average in place of the last weights.
+            use_ema=hyperparameters.weight_average > 0,
+            ema_momentum=hyperparameters.weight_average,
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=hyperparameters.label_smoothing
+        ),
         metrics=["accuracy"],
         jit_compile=False,
     )
     return model
 
 
-def _build(hyperparameters: Hyperparameters) -> keras.Model:
-    return build_model(
-        hyperparameters.filters, hyperparameters.dense_units, hyperparameters.dropout
-    )
-
-
 def _as_float32(trained: keras.Model, hyperparameters: Hyperparameters) -> keras.Model:
     with _dtype_policy(Precision.FLOAT32):
-        model = _build(hyperparameters)
+        model = build_model(hyperparameters, trained.output_shape[-1])
     model.set_weights(trained.get_weights())
     return model
 
 
 def _training_policy(precision: Precision) -> Precision:
-    """Resolves `auto`: bfloat16 pays off only where the processor has matrix units for it."""
+    """Resolves `auto`: bfloat16 pays off only where the processor computes with it."""
     if precision is not Precision.AUTO:
         return precision
     cpuinfo = Path("/proc/cpuinfo")
-    if platform.machine() == "x86_64" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text():
+    if (
+        platform.machine() == "x86_64"
+        and cpuinfo.exists()
+        and any(flag in cpuinfo.read_text() for flag in _BFLOAT16_FLAGS)
+    ):
         return Precision.MIXED_BFLOAT16
     return Precision.FLOAT32
 

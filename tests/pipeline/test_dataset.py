@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.dataset import LabelledImages, training_batches
+from pipeline.hyperparameters import Hyperparameters
 
 
 @pytest.fixture
@@ -12,9 +13,13 @@ def split() -> LabelledImages:
     return LabelledImages(images, np.arange(50))
 
 
-def batches(split: LabelledImages, **changes) -> list[tuple[np.ndarray, np.ndarray]]:
-    how = {"batch_size": 8, "first_epoch": 0, "epochs": 2, "seed": 1, "random_flip": True}
-    return list(training_batches(split, **{**how, **changes}).as_numpy_iterator())
+def batches(
+    split: LabelledImages, first_epoch: int = 0, **changes
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Images with the numbers of their labels, which are those of the images in the split."""
+    how = Hyperparameters(batch_size=8, epochs=2, seed=1).model_copy(update=changes)
+    dataset = training_batches(split, how, class_count=50, first_epoch=first_epoch)
+    return [(images, labels.argmax(axis=1)) for images, labels in dataset.as_numpy_iterator()]
 
 
 def test_an_epoch_shows_each_image_at_most_once(split: LabelledImages) -> None:
@@ -60,3 +65,11 @@ def test_about_half_of_the_images_are_flipped(split: LabelledImages) -> None:
             else:
                 np.testing.assert_array_equal(image, original)
     assert 60 < flipped < 132  # of 192; five standard deviations
+
+
+def test_shift_and_cutout_are_applied_when_asked_for(split: LabelledImages) -> None:
+    ((images, labels), *_) = batches(split, random_flip=False, random_shift=2, cutout=8)
+    assert all(
+        not np.array_equal(image, split.images[label])
+        for image, label in zip(images, labels, strict=True)
+    )

@@ -7,8 +7,11 @@ import pytest
 import tensorflow as tf
 
 from pipeline.features import CLASS_LABELS
+from pipeline.hyperparameters import Hyperparameters
 from pipeline.model import build_model
 from pipeline.signatures import DefaultSignature, ServingModule, export
+
+TINY = Hyperparameters(filters=(4, 4), dense_units=8, dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def pngs(images: np.ndarray) -> list[bytes]:
 @pytest.fixture(scope="module")
 def model_dir(transform_output, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory: Path = tmp_path_factory.mktemp("model") / "1"
-    export(ServingModule(build_model((4, 4), 8, 0.0), transform_output), directory)
+    export(ServingModule(build_model(TINY), transform_output), directory)
     return directory
 
 
@@ -100,7 +103,7 @@ def test_a_session_restores_what_the_signatures_read(
 def test_a_further_feature_name_is_accepted_beside_the_usual_one(
     transform_output, pngs: list[bytes]
 ) -> None:
-    module = ServingModule(build_model((4, 4), 8, 0.0), transform_output, image_feature="photo")
+    module = ServingModule(build_model(TINY), transform_output, image_feature="photo")
     usual = module.predict_examples(tf.constant(examples(pngs)))
     further = module.predict_examples(tf.constant(examples(pngs, "photo")))
     np.testing.assert_array_equal(usual["probabilities"], further["probabilities"])
@@ -109,8 +112,34 @@ def test_a_further_feature_name_is_accepted_beside_the_usual_one(
 def test_the_default_signature_can_take_bare_pixels(
     transform_output, images: np.ndarray, tmp_path: Path
 ) -> None:
-    module = ServingModule(build_model((4, 4), 8, 0.0), transform_output)
+    module = ServingModule(build_model(TINY), transform_output)
     export(module, tmp_path / "1", DefaultSignature.PIXELS)
     default = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     answer = default(images=tf.constant(images, tf.float32))
     assert set(answer) == {"probabilities"}
+
+
+def test_with_the_mirror_image_averaged_in_both_get_the_same_answer(
+    images: np.ndarray, transform_output
+) -> None:
+    module = ServingModule(build_model(TINY), transform_output, average_flipped=True)
+    answers = module.predict_images(images.astype(np.float32))
+    mirrored = module.predict_images(images[:, :, ::-1].astype(np.float32))
+    np.testing.assert_allclose(
+        answers["probabilities"], mirrored["probabilities"], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_temperature_is_part_of_what_is_exported(
+    images: np.ndarray, transform_output, tmp_path: Path
+) -> None:
+    module = ServingModule(build_model(TINY), transform_output)
+    before = module.predict_images(images.astype(np.float32))
+    # Labels that the untrained network gets wrong: the likeliest thing to say is "any of them".
+    wrong = (before["class_id"].numpy() + 1) % 10
+    assert module.calibrate(images / np.float32(255), wrong) > 1
+    export(module, tmp_path / "1")
+    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["predict_images"](
+        images=tf.constant(images, tf.float32)
+    )
+    assert (answer["probabilities"].numpy().max(1) < before["probabilities"].numpy().max(1)).all()
