@@ -1,0 +1,108 @@
+"""Files and folders of pictures, sent in batches; a bad one does not stop the others."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from serving.client.errors import InvalidRequestError, UnavailableError
+from serving.client.files import Answer, classify_files, find_pictures
+from serving.client.interface import Example, ScoredLabel
+from serving.model_server.errors import Code
+
+
+class Brightness:
+    """A model that answers with the largest pixel, and refuses a request with anything but PNG."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def classify(
+        self,
+        examples: Sequence[Example],
+        signature_name: str = "",
+        version: int | None = None,
+        label: str | None = None,
+    ) -> list[list[ScoredLabel]]:
+        self.batches.append(len(examples))
+        contents = [example["image"] for example in examples]
+        assert all(isinstance(content, bytes) for content in contents)
+        if not all(content.startswith(b"\x89PNG") for content in contents):
+            raise InvalidRequestError(Code.INVALID_ARGUMENT, "Unknown image file format.\nDetails")
+        return [
+            [ScoredLabel(str(Image.open(io.BytesIO(content)).getextrema()), 1.0)]
+            for content in contents
+        ]
+
+    def signature(self, *_: object) -> None: ...
+
+
+def garment(path: Path) -> Path:
+    image = Image.new("RGB", (60, 60), "white")
+    image.paste("black", (20, 10, 40, 50))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def ask(model: Brightness, paths: Sequence[Path], **options: object) -> list[Answer]:
+    return list(classify_files(model, paths, **options))
+
+
+def test_folders_stand_for_the_pictures_below_them_in_order(tmp_path: Path) -> None:
+    named = tmp_path / "named.dat"
+    inside = [garment(tmp_path / "folder" / name) for name in ("b.jpg", "a.PNG", "deep/c.webp")]
+    (tmp_path / "folder" / "notes.txt").write_text("no picture")
+
+    found = find_pictures([named, tmp_path / "folder", inside[0]])
+
+    assert found == [named, inside[1], inside[0], inside[2]]
+
+
+def test_files_are_prepared_and_sent_in_batches(tmp_path: Path) -> None:
+    paths = [garment(tmp_path / f"{number}.jpg") for number in range(5)]
+    model, done = Brightness(), []
+
+    answers = ask(model, paths, batch_size=2, on_answers=done.append)
+
+    assert model.batches == [2, 2, 1]
+    assert done == [2, 2, 1]
+    assert [answer.path for answer in answers] == paths
+    assert {answer.labels[0].label for answer in answers} == {"(0, 255)"}
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_answered(tmp_path: Path) -> None:
+    good = garment(tmp_path / "good.jpg")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "empty.jpg").touch()
+    paths = [tmp_path / "bad.jpg", good, tmp_path / "empty.jpg", tmp_path / "absent.jpg"]
+
+    bad, answered, empty, absent = ask(Brightness(), paths)
+
+    assert bad.problem == "it is no picture in a known format"
+    assert answered.labels
+    assert answered.problem is None
+    assert empty.problem == "it is empty"
+    assert absent.problem == "No such file or directory"
+
+
+def test_raw_sends_the_bytes_and_a_picture_that_the_model_refuses_spoils_no_other(
+    tmp_path: Path,
+) -> None:
+    jpeg, png = garment(tmp_path / "a.jpg"), garment(tmp_path / "b.png")
+
+    refused, answered = ask(Brightness(), [jpeg, png], raw=True)
+
+    assert refused.problem == "Unknown image file format."
+    assert answered.labels[0].label == "((0, 255), (0, 255), (0, 255))"
+
+
+def test_a_server_that_is_not_there_is_no_fault_of_a_file(tmp_path: Path) -> None:
+    class Away(Brightness):
+        def classify(self, *_: object, **__: object) -> list[list[ScoredLabel]]:
+            raise UnavailableError(Code.UNAVAILABLE, "nobody")
+
+    with pytest.raises(UnavailableError):
+        ask(Away(), [garment(tmp_path / "a.jpg")])
