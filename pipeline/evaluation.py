@@ -6,6 +6,7 @@ from pathlib import Path
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
+from components import class_metrics
 from components.calibration_error import ExpectedCalibrationError
 from components.idx_example_gen.layout import OFFICIAL_ORIGIN, span_of
 from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
@@ -24,7 +25,7 @@ def eval_config(
 ) -> config_pb2.EvalConfig:
     """Builds Evaluator's configuration.
 
-    Per-class precision and recall count a class as predicted at a probability of at least 0.5.
+    Per-class precision and recall count a class as predicted at a probability above 0.5.
 
     Args:
         settings: the thresholds.
@@ -90,11 +91,21 @@ def _class_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig
     # Not in every slice: a class may have no image in a small span's held-out part.
     recall = _on(_EVERYTHING, _at_least(settings.min_class_recall))
     return [
-        config_pb2.MetricConfig(class_name="Precision"),
-        config_pb2.MetricConfig(class_name="Recall", per_slice_thresholds=[recall]),
-        config_pb2.MetricConfig(class_name="AUC"),
-        config_pb2.MetricConfig(class_name="Calibration"),
+        _class_metric("ClassPrecision"),
+        _class_metric("ClassRecall", per_slice_thresholds=[recall]),
+        _class_metric("ClassAUC"),
+        _class_metric("ClassCalibration"),
     ]
+
+
+def _class_metric(
+    name: str, per_slice_thresholds: Sequence[config_pb2.PerSliceMetricThreshold] = ()
+) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
+        class_name=name,
+        module=class_metrics.__name__,
+        per_slice_thresholds=per_slice_thresholds,
+    )
 
 
 def _on(

@@ -1,0 +1,219 @@
+"""TFMA metrics of one class against the others, for all classes in one pass over the examples.
+
+TFMA's own Precision, Recall, AUC and Calibration, binarized, look at every example once for each
+class, metric and slice, in Python: 35 s for 10,000 examples of ten classes. These four share one
+histogram of the predictions, which takes in a thousand examples at a time, and have the same names
+and the same values.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.proto import config_pb2
+
+# As fine as the thresholds of TFMA's AUC.
+_BINS = 10_000
+_BATCH = 1_000
+_POSITIVE, _NEGATIVE = 0, 1
+
+Array = npt.NDArray[np.float64]
+# label (one number), predictions (one for each class), weight.
+_Row = tuple[int, npt.NDArray[np.float32], float]
+
+
+class Histogram:
+    """How the predictions for each class are distributed where it is the label, and elsewhere.
+
+    Attributes:
+        weights: summed example weights, [classes, 2 (positive, negative), bins + 1]; bin i holds
+            the predictions p with i - 1 < p * bins <= i.
+        predicted: the summed, weighted predictions for each class, [classes].
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.weights: Array = np.zeros((classes, 2, _BINS + 1))
+        self.predicted: Array = np.zeros(classes)
+
+    def add(self, rows: list[_Row]) -> None:
+        """Takes in examples."""
+        labels = np.array([label for label, _, _ in rows])
+        predictions = np.stack([row for _, row, _ in rows]).astype(np.float64)
+        weights = np.array([weight for _, _, weight in rows])
+        classes = np.arange(predictions.shape[1])
+        bins = np.ceil(np.clip(predictions, 0.0, 1.0) * _BINS).astype(np.int64)
+        side = np.where(labels[:, None] == classes, _POSITIVE, _NEGATIVE)
+        np.add.at(self.weights, (classes, side, bins), weights[:, None])
+        self.predicted += weights @ predictions
+
+    def merge(self, other: "Histogram") -> None:
+        """Takes in what another one has seen."""
+        self.weights += other.weights
+        self.predicted += other.predicted
+
+
+class _Accumulator:
+    def __init__(self) -> None:
+        self.waiting: list[_Row] = []
+        self.histogram: Histogram | None = None
+
+    def add(self, row: _Row) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) >= _BATCH:
+            self.compact()
+
+    def compact(self) -> None:
+        if self.waiting:
+            if self.histogram is None:
+                self.histogram = Histogram(len(self.waiting[0][1]))
+            self.histogram.add(self.waiting)
+            self.waiting = []
+
+    def merge(self, other: "_Accumulator") -> None:
+        for row in other.waiting:
+            self.add(row)
+        if self.histogram is None:
+            self.histogram = other.histogram
+        elif other.histogram is not None:
+            self.histogram.merge(other.histogram)
+
+
+class _HistogramCombiner(beam.CombineFn):
+    def __init__(
+        self,
+        key: metric_types.MetricKey,
+        eval_config: config_pb2.EvalConfig | None,
+        example_weighted: bool,
+    ) -> None:
+        self._key = key
+        self._eval_config = eval_config
+        self._example_weighted = example_weighted
+
+    def create_accumulator(self) -> _Accumulator:
+        return _Accumulator()
+
+    def add_input(
+        self, accumulator: _Accumulator, element: metric_types.StandardMetricInputs
+    ) -> _Accumulator:
+        for label, prediction, weight in metric_util.to_label_prediction_example_weight(
+            element,
+            eval_config=self._eval_config,
+            model_name=self._key.model_name,
+            output_name=self._key.output_name,
+            example_weighted=self._example_weighted,
+            flatten=False,
+        ):
+            accumulator.add((int(label.item()), prediction.reshape(-1), float(weight.item())))
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[_Accumulator]) -> _Accumulator:
+        merged = _Accumulator()
+        for accumulator in accumulators:
+            merged.merge(accumulator)
+        return merged
+
+    def compact(self, accumulator: _Accumulator) -> _Accumulator:
+        accumulator.compact()
+        return accumulator
+
+    def extract_output(
+        self, accumulator: _Accumulator
+    ) -> dict[metric_types.MetricKey, Histogram | None]:
+        accumulator.compact()
+        return {self._key: accumulator.histogram}
+
+
+def _precision(histogram: Histogram, class_id: int) -> float:
+    above = _above_threshold(histogram, class_id)
+    return _ratio(above[_POSITIVE], above.sum())
+
+
+def _recall(histogram: Histogram, class_id: int) -> float:
+    above = _above_threshold(histogram, class_id)
+    return _ratio(above[_POSITIVE], histogram.weights[class_id, _POSITIVE].sum())
+
+
+def _auc(histogram: Histogram, class_id: int) -> float:
+    positive, negative = histogram.weights[class_id]
+    # A pair in the same bin counts half.
+    lower = np.cumsum(negative) - negative / 2
+    return _ratio(positive @ lower, positive.sum() * negative.sum())
+
+
+def _calibration(histogram: Histogram, class_id: int) -> float:
+    return _ratio(histogram.predicted[class_id], histogram.weights[class_id, _POSITIVE].sum())
+
+
+def _above_threshold(histogram: Histogram, class_id: int) -> Array:
+    summed: Array = histogram.weights[class_id, :, _BINS // 2 + 1 :].sum(axis=1)
+    return summed
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+class _ClassMetric(metric_types.Metric):
+    """A number read from the histogram of one class."""
+
+    def __init__(self, name: str, read: Callable[[Histogram, int], float]) -> None:
+        def create(
+            name: str,
+            eval_config: config_pb2.EvalConfig | None = None,
+            model_name: str = "",
+            output_name: str = "",
+            sub_key: metric_types.SubKey | None = None,
+            example_weighted: bool = False,
+        ) -> metric_types.MetricComputations:
+            if sub_key is None or sub_key.class_id is None:
+                raise ValueError(f"{name} is of one class: set `binarize` in its MetricsSpec")
+            of_all_classes = metric_types.MetricKey(
+                "_class_histogram", model_name, output_name, example_weighted=example_weighted
+            )
+            key = metric_types.MetricKey(
+                name, model_name, output_name, sub_key, example_weighted=example_weighted
+            )
+            class_id = sub_key.class_id
+
+            def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, float]:
+                histogram = metrics[of_all_classes]
+                return {key: float("nan") if histogram is None else read(histogram, class_id)}
+
+            combiner = _HistogramCombiner(of_all_classes, eval_config, example_weighted)
+            return [
+                metric_types.MetricComputation([of_all_classes], None, combiner),
+                metric_types.DerivedMetricComputation([key], result),
+            ]
+
+        super().__init__(metric_util.merge_per_key_computations(create), name=name)
+
+
+class ClassPrecision(_ClassMetric):
+    """Share of the examples predicted as the class (above 0.5) that are of it."""
+
+    def __init__(self, name: str = "precision") -> None:
+        super().__init__(name, _precision)
+
+
+class ClassRecall(_ClassMetric):
+    """Share of the examples of the class that are predicted as it (above 0.5)."""
+
+    def __init__(self, name: str = "recall") -> None:
+        super().__init__(name, _recall)
+
+
+class ClassAUC(_ClassMetric):
+    """Area under the ROC curve of the class against the others."""
+
+    def __init__(self, name: str = "auc") -> None:
+        super().__init__(name, _auc)
+
+
+class ClassCalibration(_ClassMetric):
+    """The summed predictions of the class over the number of its examples."""
+
+    def __init__(self, name: str = "calibration") -> None:
+        super().__init__(name, _calibration)
