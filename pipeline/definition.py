@@ -93,12 +93,15 @@ def create_pipeline(
         disable_statistics=True,
     )
     transform.add_upstream_node(anomaly_gate)
+    # Only then does Trainer depend on what is served.
+    base_model = served_model.outputs["model"] if config.training.warm_start else None
     tuner = (
         _tuner(
             config,
             fingerprints["Tuner"],
             examples=example_gen.outputs["examples"],
             transform_graph=transform.outputs["transform_graph"],
+            base_model=base_model,
         )
         if config.tuning.enabled
         else None
@@ -107,6 +110,7 @@ def create_pipeline(
         run_fn="pipeline.trainer.run_fn",
         examples=example_gen.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
+        base_model=base_model,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
@@ -191,7 +195,7 @@ def create_pipeline(
     )
 
 
-def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel) -> BaseComponent:
+def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel | None) -> BaseComponent:
     """Makes the node that finds hyperparameters by short trainings on what Trainer trains on."""
     # Imports Keras, which nothing else here needs.
     from tfx.components.tuner.component import Tuner
@@ -204,6 +208,7 @@ def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel) -> BaseCompo
             "hyperparameters": config.training.model_dump(mode="json"),
             "tuning": config.tuning.model_dump(mode="json"),
             "searches": str(config.workdir / "tuning"),
+            "class_count": len(config.data.labels),
             "fingerprint": fingerprint,
         },
         **inputs,

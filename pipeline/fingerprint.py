@@ -115,6 +115,7 @@ TUNING_NODES = {
         settings=lambda config: [
             config.training.model_dump(mode="json"),
             config.tuning.model_dump(mode="json", exclude={"minutes", "trials"}),
+            len(config.data.labels),
         ],
     ),
 }

@@ -16,7 +16,10 @@ class Precision(StrEnum):
 
 
 class Hyperparameters(Settings):
-    """One training run, reproducible from these values, the data and the code."""
+    """One training run, reproducible from these values, the data and the code.
+
+    With a warm start, from the model that is being served as well.
+    """
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -36,6 +39,9 @@ class Hyperparameters(Settings):
     cutout: int = Field(0, ge=0, le=28, description="edge of the blackened square in pixels")
     average_flipped: bool = Field(
         True, description="the exported model also looks at the mirror image, at twice the cost"
+    )
+    warm_start: bool = Field(
+        False, description="from the served model's weights, if it has the same architecture"
     )
     seed: int = Field(1, ge=0)
     precision: Precision = Precision.AUTO

@@ -23,29 +23,44 @@ class Between:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """Some whole numbers."""
+
+    numbers: tuple[int, ...]
+
+    def choices(self, value: int) -> list[int]:
+        """Returns the numbers in their order, `value` of the settings among them."""
+        return sorted({value, *self.numbers})
+
+
+@dataclass(frozen=True)
 class Times:
     """Multiples of the value in the settings, rounded to whole numbers; of each, for widths."""
 
     factors: tuple[float, ...]
 
-    def of(self, value: int | Sequence[int]) -> list[int | tuple[int, ...]]:
+    def choices(self, value: int | Sequence[int]) -> list[int] | list[tuple[int, ...]]:
         """Returns the different multiples in the order of the factors, `value` among them."""
         factors = sorted({1.0, *self.factors})
         if isinstance(value, int):
             return list(dict.fromkeys(_multiple(value, factor) for factor in factors))
-        multiples = (tuple(_multiple(part, factor) for part in value) for factor in factors)
-        return list(dict.fromkeys(multiples))
+        return list(
+            dict.fromkeys(tuple(_multiple(part, factor) for part in value) for factor in factors)
+        )
 
 
 def _multiple(value: int, factor: float) -> int:
     return max(1, round(factor * value))
 
 
-SEARCH_SPACE: dict[str, Between | Times] = {
+SEARCH_SPACE: dict[str, Between | OneOf | Times] = {
     "learning_rate": Between(5e-4, 2e-2, logarithmic=True),
     "weight_decay": Between(1e-5, 5e-2, logarithmic=True),
+    "label_smoothing": Between(0.0, 0.2),
     "dropout": Between(0.0, 0.6),
     "batch_size": Times((0.5, 2.0)),
+    "random_shift": OneOf((0, 1, 2)),
+    "cutout": OneOf((0, 4, 8)),
     "filters": Times((0.5, 0.75, 1.5)),
     "dense_units": Times((0.5, 2.0)),
 }
@@ -59,10 +74,10 @@ class TuningSettings(Settings):
     trials: int = Field(30, ge=1, description="at most, however much time is left")
     epochs: int = Field(4, ge=1, description="of each trial")
     parameters: tuple[str, ...] = Field(
-        ("learning_rate", "weight_decay", "dropout", "batch_size"),
+        ("learning_rate", "weight_decay", "label_smoothing", "dropout", "batch_size"),
         min_length=1,
-        description="names from the search space; others keep the value of the settings. Widths "
-        "are not among them by themselves: the search sees accuracy, not what training costs",
+        description="names from the search space; others keep the value of the settings. Of short "
+        "trials, augmentation shows its cost and not its use, widths their use and not their cost",
     )
 
     @field_validator("parameters")

@@ -22,6 +22,7 @@ from pipeline.hyperparameters import Hyperparameters, Precision
 from pipeline.model import build_model
 from pipeline.signatures import DefaultSignature, ServingModule, export
 from pipeline.tuned import decode, with_tuned
+from pipeline.warm_start import take_weights
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def run_fn(fn_args: FnArgs) -> None:
         checkpoint,
         Path(fn_args.model_run_dir),
         len(config.labels),
+        Path(fn_args.base_model) if fn_args.base_model else None,
     )
     module = ServingModule(
         _as_float32(model, config.hyperparameters),
@@ -79,6 +81,7 @@ def train_model(
     checkpoint: EpochCheckpoint,
     run_dir: Path,
     class_count: int = CLASS_COUNT,
+    base_model: Path | None = None,
 ) -> keras.Model:
     """Trains from the start, or from the last checkpoint of the same training.
 
@@ -89,6 +92,7 @@ def train_model(
         checkpoint: the checkpoints of exactly this training.
         run_dir: gets `history.csv` and TensorBoard's logs.
         class_count: labels are 0 to `class_count` - 1.
+        base_model: a SavedModel of an earlier training, whose weights this one starts with.
 
     Raises:
         ValueError: when there are fewer training images than one batch holds.
@@ -103,6 +107,8 @@ def train_model(
     epochs_done, model = checkpoint.restore()
     if model is None:
         model = _compiled_model(hyperparameters, steps, class_count)
+        if base_model:
+            take_weights(model, base_model)
     else:
         _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
     model.fit(
@@ -182,6 +188,7 @@ def _training_key(config: TrainerConfig, fn_args: FnArgs) -> str:
         config.fingerprint,
         config.hyperparameters.model_dump(mode="json"),
         fn_args.transform_graph_path,
+        fn_args.base_model,
         *fn_args.train_files,
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]

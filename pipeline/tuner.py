@@ -28,6 +28,8 @@ from tfx.components.tuner.component import TunerFnResult
 
 from pipeline.checkpoints import EpochCheckpoint
 from pipeline.dataset import LabelledImages, load_split
+from pipeline.determinism import limit_threads
+from pipeline.features import CLASS_COUNT
 from pipeline.hyperparameters import Hyperparameters
 from pipeline.search_space import SEARCH_SPACE, Between, TuningSettings, nearest_in_space
 from pipeline.trainer import train_model
@@ -49,12 +51,14 @@ class TunerConfig(BaseModel):
         tuning: what it varies, and its limits.
         searches: the folder under which every search keeps its state.
         fingerprint: of Tuner's code and settings, without the limits.
+        class_count: how many classes the labels have.
     """
 
     hyperparameters: Hyperparameters
     tuning: TuningSettings
     searches: Path
     fingerprint: str
+    class_count: int = CLASS_COUNT
 
 
 class NoTrialSucceeded(Exception):
@@ -67,17 +71,27 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     Trials fit the training split and are judged by the accuracy on the validation split.
     """
     config = TunerConfig.model_validate(fn_args.custom_config)
+    limit_threads(config.hyperparameters.threads)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     train = load_split(fn_args.train_files, transform_output)
     validation = load_split(fn_args.eval_files, transform_output)
+    base_model = Path(fn_args.base_model) if fn_args.base_model else None
     of_a_trial = config.hyperparameters.model_copy(update={"epochs": config.tuning.epochs})
 
     def run_trial(values: Mapping[str, Any], folder: Path) -> float:
         keras.utils.clear_session()
         checkpoint = EpochCheckpoint(folder / "checkpoints")
-        model = train_model(train, validation, with_tuned(of_a_trial, values), checkpoint, folder)
+        model = train_model(
+            train,
+            validation,
+            with_tuned(of_a_trial, values),
+            checkpoint,
+            folder,
+            config.class_count,
+            base_model,
+        )
         checkpoint.remove()
-        return accuracy(model, validation)
+        return accuracy(model, validation, average_flipped=of_a_trial.average_flipped)
 
     folder = config.searches / _search_key(config, fn_args)
     tuner = make_tuner(config.hyperparameters, config.tuning, folder, run_trial)
@@ -134,13 +148,17 @@ def search_space(settings: Hyperparameters, tuning: TuningSettings) -> keras_tun
             sampling = "log" if dimension.logarithmic else "linear"
             space.Float(name, dimension.low, dimension.high, sampling=sampling)
         else:
-            space.Choice(name, [encode(value) for value in dimension.of(getattr(settings, name))])
+            space.Choice(
+                name, [encode(value) for value in dimension.choices(getattr(settings, name))]
+            )
     return space
 
 
-def accuracy(model: keras.Model, split: LabelledImages) -> float:
-    """Returns the share of images that the model's largest logit labels rightly."""
+def accuracy(model: keras.Model, split: LabelledImages, *, average_flipped: bool) -> float:
+    """Returns the share of images that the exported model's largest logit would label rightly."""
     logits = model.predict(split.images, batch_size=1000, verbose=0)
+    if average_flipped:
+        logits += model.predict(split.images[:, :, ::-1], batch_size=1000, verbose=0)
     return float(np.mean(np.argmax(logits, axis=1) == split.labels))
 
 
@@ -272,6 +290,7 @@ def _search_key(config: TunerConfig, fn_args: FnArgs) -> str:
         config.hyperparameters.model_dump(mode="json"),
         config.tuning.model_dump(mode="json", exclude={"minutes", "trials"}),
         fn_args.transform_graph_path,
+        fn_args.base_model,
         *fn_args.train_files,
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]

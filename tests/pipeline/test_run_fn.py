@@ -95,3 +95,25 @@ def test_without_tuner_the_settings_are_trained_with(train) -> None:
 def test_what_tuner_found_is_trained_with(train) -> None:
     weights, _ = train("tuned", tuned={"filters": encode((6, 5))})
     assert widths(weights) == [6, 5]
+
+
+def test_a_warm_start_begins_with_the_weights_of_the_base_model(train) -> None:
+    first, model = train("first")
+    standing_still = TINY.model_copy(
+        update={"learning_rate": 1e-12, "weight_decay": 0.0, "seed": 2}
+    )
+    cold, _ = train("cold", standing_still)
+    warm, _ = train("warm", standing_still, base_model=model)
+    kernels = [index for index, weight in enumerate(first) if weight.ndim > 1]
+    for index in kernels:
+        assert not np.allclose(cold[index], first[index], atol=1e-4)
+        np.testing.assert_allclose(warm[index], first[index], atol=1e-6)
+
+
+def test_another_architecture_is_trained_from_scratch(
+    train, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, model = train("first")
+    weights, _ = train("wider", TINY.model_copy(update={"filters": (6, 4)}), base_model=model)
+    assert widths(weights) == [6, 4]
+    assert "another architecture" in caplog.text

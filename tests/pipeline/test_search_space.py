@@ -5,14 +5,25 @@ import pytest
 from pipeline.config import load_config
 from pipeline.errors import UsageError
 from pipeline.hyperparameters import Hyperparameters
-from pipeline.search_space import SEARCH_SPACE, Between, Times, TuningSettings, nearest_in_space
+from pipeline.search_space import (
+    SEARCH_SPACE,
+    Between,
+    OneOf,
+    Times,
+    TuningSettings,
+    nearest_in_space,
+)
 from pipeline.tuned import decode, encode, with_tuned
 
 
 def test_multiples_are_whole_numbers_and_include_the_value_itself() -> None:
-    assert Times((0.5, 2.0)).of(32) == [16, 32, 64]
-    assert Times((0.5, 1.5)).of((16, 33)) == [(8, 16), (16, 33), (24, 50)]
-    assert Times((0.1, 0.2)).of(2) == [1, 2]
+    assert Times((0.5, 2.0)).choices(32) == [16, 32, 64]
+    assert Times((0.5, 1.5)).choices((16, 33)) == [(8, 16), (16, 33), (24, 50)]
+    assert Times((0.1, 0.2)).choices(2) == [1, 2]
+
+
+def test_numbers_include_the_one_of_the_settings() -> None:
+    assert OneOf((0, 4, 8)).choices(6) == [0, 4, 6, 8]
 
 
 def test_every_dimension_is_a_hyperparameter_and_all_its_values_are_allowed() -> None:
@@ -21,7 +32,7 @@ def test_every_dimension_is_a_hyperparameter_and_all_its_values_are_allowed() ->
         ends = (
             [dimension.low, dimension.high]
             if isinstance(dimension, Between)
-            else dimension.of(getattr(settings, name))
+            else dimension.choices(getattr(settings, name))
         )
         for value in ends:
             tuned = with_tuned(settings, decode({name: encode(value)}))

@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
+from pipeline.dataset import LabelledImages
 from pipeline.hyperparameters import Hyperparameters
 from pipeline.search_space import TuningSettings
 from pipeline.tuned import decode, with_tuned
-from pipeline.tuner import NoTrialSucceeded, TrialTuner, make_tuner
+from pipeline.tuner import NoTrialSucceeded, TrialTuner, accuracy, make_tuner
 
 SETTINGS = Hyperparameters(learning_rate=0.004, dropout=0.1)
 TUNING = TuningSettings(trials=4, parameters=("learning_rate", "dropout", "filters"))
@@ -154,3 +157,20 @@ def test_a_search_without_a_single_success_fails(tmp_path: Path, clock: Clock) -
 
     with pytest.raises(NoTrialSucceeded, match="only 64 training images"):
         tuner(tmp_path, fails, clock).search()
+
+
+class LooksRight(keras.Model):
+    """Sees class 1 where the right half is brighter than the left, class 0 elsewhere."""
+
+    def call(self, images):
+        left, right = (keras.ops.mean(half, (1, 2, 3)) for half in keras.ops.split(images, 2, 2))
+        return keras.ops.stack([left, right], axis=1)
+
+
+def test_accuracy_is_that_of_the_model_as_it_is_exported() -> None:
+    images = np.zeros((4, 28, 28, 1), np.float32)
+    images[:2, :, 14:] = 1.0
+    split = LabelledImages(images, np.array([1, 1, 1, 0]))
+    assert accuracy(LooksRight(), split, average_flipped=False) == 0.75
+    # With the mirror image, both classes look alike, which counts as the first.
+    assert accuracy(LooksRight(), split, average_flipped=True) == 0.25

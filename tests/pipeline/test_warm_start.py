@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.hyperparameters import Hyperparameters
 from pipeline.model import build_model
 from pipeline.signatures import ServingModule, export
 from pipeline.warm_start import exported_weights, take_weights
 
 
 def small_model(width: int = 4) -> keras.Model:
-    return build_model((width, 4), 8, 0.0)
+    return build_model(Hyperparameters(filters=(width, 4), dense_units=8))
 
 
 @pytest.fixture
