@@ -1,6 +1,7 @@
 """`runner.py report`: the page of a run, opened or written again."""
 
 import json
+import logging
 import sys
 import webbrowser
 from pathlib import Path
@@ -19,6 +20,9 @@ EXAMPLES = examples(
     "report --run 20261121-073304-586895 --no-open",
     "report --workdir /data/fashion --json",
 )
+
+_FAILED = 1
+_BAD_USAGE = 2
 
 
 def report(
@@ -40,6 +44,7 @@ def report(
     With --run the page is written again, from the metadata if nothing else is left of the run.
     """
     from pipeline.config import load_config
+    from pipeline.errors import UsageError
     from pipeline.orchestration.output import redirect_to
 
     settings = load_config(preset, config, overrides or [], workdir=workdir)
@@ -48,8 +53,18 @@ def report(
     if page is None:
         result = _kept_result(settings, run)
         # TensorFlow and TFX have much to say.
-        stdout = redirect_to(settings.logs_dir / "report.log").stdout
-        page = _written_again(settings, result, run)
+        log = settings.logs_dir / "report.log"
+        terminal = redirect_to(log)
+        stdout = terminal.stdout
+        try:
+            page = _written_again(settings, result, run)
+        except UsageError as error:
+            print(f"runner.py: {error}", file=terminal.stderr)
+            raise typer.Exit(_BAD_USAGE) from None
+        except Exception as error:
+            logging.getLogger().exception("no report")
+            print(f"no report was written: {error}; the log is {log}", file=terminal.stderr)
+            raise typer.Exit(_FAILED) from None
     if as_json:
         history = page.parent.parent / page.name
         found = {"run_id": page.parent.name, "report": str(page), "history": str(history)}
