@@ -71,6 +71,11 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         # and the official one with it.
         _on(_EACH_ORIGIN, _at_least(settings.min_span_accuracy)),
     ]
+    calibration = (
+        [_on(_EVERYTHING, _at_most(settings.max_calibration_error))]
+        if settings.max_calibration_error is not None
+        else []
+    )
     return [
         config_pb2.MetricConfig(class_name="ExampleCount"),
         config_pb2.MetricConfig(
@@ -80,6 +85,7 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         config_pb2.MetricConfig(
             class_name=ExpectedCalibrationError.__name__,
             module=ExpectedCalibrationError.__module__,
+            per_slice_thresholds=calibration,
         ),
         config_pb2.MetricConfig(
             class_name="MultiClassConfusionMatrixAtThresholds", config='{"thresholds": [0.0]}'
@@ -117,6 +123,12 @@ def _on(
 def _at_least(bound: float) -> config_pb2.MetricThreshold:
     return config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound={"value": bound})
+    )
+
+
+def _at_most(bound: float) -> config_pb2.MetricThreshold:
+    return config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(upper_bound={"value": bound})
     )
 
 
@@ -159,12 +171,15 @@ def _sentence(
     labels: Sequence[str],
 ) -> str:
     key, threshold = failure.metric_key, failure.metric_threshold
-    what = "accuracy" if key.name == ACCURACY else key.name
+    what = "accuracy" if key.name == ACCURACY else key.name.replace("_", " ")
     if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
         what = f"{what} of {labels[key.sub_key.class_id.value]}"
     if key.is_diff:
         limit = -threshold.change_threshold.absolute.value
         comparison = f"changed by {{value:+.4f}} against the served model, allowed is -{limit:.4f}"
+    elif threshold.value_threshold.HasField("upper_bound"):
+        limit = threshold.value_threshold.upper_bound.value
+        comparison = f"is {{value:.4f}}, allowed is at most {limit:.4f}"
     else:
         limit = threshold.value_threshold.lower_bound.value
         comparison = f"is {{value:.4f}}, required is at least {limit:.4f}"

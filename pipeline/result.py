@@ -88,6 +88,7 @@ class RunResult(BaseModel):
         version: the version pushed, or the one found up to date.
         baseline_version: the version that was being served when the run began.
         accuracy: overall, of this run's model, by Evaluator.
+        calibration_error: how far the scores are from the share of right answers, by Evaluator.
         classes: per class label, by Evaluator.
         churn: share of the evaluated images whose label changes against the served model.
         reasons: why the run was refused or failed, a sentence each.
@@ -108,6 +109,7 @@ class RunResult(BaseModel):
     version: int | None = None
     baseline_version: int | None = None
     accuracy: float | None = None
+    calibration_error: float | None = None
     classes: dict[str, ClassQuality] = Field(default_factory=dict)
     churn: float | None = None
     reasons: list[str] = Field(default_factory=list)

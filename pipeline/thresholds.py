@@ -14,5 +14,8 @@ class EvaluationSettings(Settings):
     )
     min_class_recall: float = Field(0.5, ge=0, le=1)
     max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="against the served model")
+    max_calibration_error: float | None = Field(
+        None, ge=0, le=1, description="how far scores may be from the share of right answers"
+    )
     max_churn: float | None = Field(None, ge=0, le=1, description="share of labels that change")
     baseline: bool = Field(True, description="compare with the model being served")

@@ -29,6 +29,7 @@ def repeat(earlier: RunResult, result: RunResult) -> None:
     """Ends a run with the verdict of the identical earlier one."""
     result.version = earlier.version
     result.accuracy = earlier.accuracy
+    result.calibration_error = earlier.calibration_error
     result.classes = earlier.classes
     result.churn = earlier.churn
     result.refused_span = earlier.refused_span

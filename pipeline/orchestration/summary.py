@@ -55,7 +55,8 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
 
 
 def _quality_table(result: RunResult) -> Table:
-    table = Table(title=f"accuracy {result.accuracy:.4f}", title_justify="left", box=None)
+    title = f"accuracy {result.accuracy:.4f}, calibration error {result.calibration_error:.4f}"
+    table = Table(title=title, title_justify="left", box=None)
     table.add_column("class")
     for name in ("precision", "recall", "AUC"):
         table.add_column(name, justify="right")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfx.types import Artifact
 
+from components.calibration_error import CALIBRATION_ERROR
 from components.infra_validator.blessing import is_blessed, read_blessing
 from components.model_diff.component import read_churn, read_reasons
 from components.pusher.executor import PushVerdict, read_result
@@ -50,6 +51,7 @@ def _evaluated(outputs: Outputs, result: RunResult, labels: Sequence[str]) -> No
     (evaluation,), (blessing,) = outputs["evaluation"], outputs["blessing"]
     metrics = read_metrics(Path(evaluation.uri))
     result.accuracy = metrics.overall[ACCURACY]
+    result.calibration_error = round(metrics.overall[CALIBRATION_ERROR], 6)
     result.classes = {
         labels[class_id]: ClassQuality.model_validate(values)
         for class_id, values in metrics.classes.items()

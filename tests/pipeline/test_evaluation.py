@@ -9,6 +9,7 @@ from tensorflow_model_analysis.metrics.metric_types import MetricKey, SubKey
 from tensorflow_model_analysis.proto import validation_result_pb2
 from tensorflow_model_analysis.utils.config_util import update_eval_config_with_defaults
 
+from components.calibration_error import CALIBRATION_ERROR
 from pipeline.evaluation import ACCURACY, eval_config, refusal_reasons, refused_span
 from pipeline.features import CLASS_COUNT
 from pipeline.thresholds import EvaluationSettings
@@ -21,16 +22,24 @@ OFFICIAL = (("origin", "official"),)
 SPAN_7 = (("origin", "span-7"),)
 
 
-def evaluation(folder: Path, accuracy: dict[tuple, float], recall: float = 0.8) -> Path:
+def evaluation(
+    folder: Path,
+    accuracy: dict[tuple, float],
+    recall: float = 0.8,
+    settings: EvaluationSettings = SETTINGS,
+) -> Path:
     """What TFMA writes when a model without a baseline has these accuracies on these slices."""
     config = update_eval_config_with_defaults(
-        eval_config(SETTINGS, has_baseline=False), has_baseline=False, rubber_stamp=True
+        eval_config(settings, has_baseline=False), has_baseline=False, rubber_stamp=True
     )
     result = validation_result_pb2.ValidationResult(validation_ok=True)
     for slice_key, value in accuracy.items():
         # In a slice that has no image of a class, its recall is no number.
         class_recall = recall if slice_key == OVERALL else float("nan")
-        metrics = {MetricKey(name=ACCURACY): value} | {
+        metrics = {
+            MetricKey(name=ACCURACY): value,
+            MetricKey(name=CALIBRATION_ERROR): 0.04,
+        } | {
             MetricKey(name="recall", sub_key=SubKey(class_id=class_id)): class_recall
             for class_id in range(CLASS_COUNT)
         }
@@ -77,6 +86,16 @@ def test_recall_of_a_class_is_required_on_all_images_together(tmp_path: Path) ->
     )
     assert len(refusal_reasons(found)) == CLASS_COUNT
     assert refused_span(found) is None
+
+
+def test_a_calibration_error_is_allowed_up_to_its_limit(tmp_path: Path) -> None:
+    accuracy = {OVERALL: 0.9, OFFICIAL: 0.9}
+    strict = SETTINGS.model_copy(update={"max_calibration_error": 0.02})
+    assert refusal_reasons(evaluation(tmp_path, accuracy, settings=strict)) == [
+        "expected calibration error is 0.0400, allowed is at most 0.0200"
+    ]
+    lenient = SETTINGS.model_copy(update={"max_calibration_error": 0.05})
+    assert refusal_reasons(evaluation(tmp_path, accuracy, settings=lenient)) == []
 
 
 @pytest.mark.parametrize("has_baseline", [False, True])

@@ -1,0 +1,158 @@
+"""What each ingredient of the training buys, in validation accuracy and seconds.
+
+    python -m benchmarks.ingredients [--data DIR] [--seeds 1 2 3] [--only NAME ...] [--output FILE]
+
+Trains the default preset as it is, and once more for every ingredient with only that one changed,
+and prints the mean over the seeds. The images are those of the pipeline's train and validation
+splits; the test images are left to Evaluator.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import keras
+import numpy as np
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from components.idx_example_gen import idx, splits
+from components.idx_example_gen.layout import Role
+from data.fashion_mnist import obtain
+from pipeline.checkpoints import EpochCheckpoint
+from pipeline.code_revision import code_revision
+from pipeline.config import DEFAULT_WORKDIR, load_config
+from pipeline.dataset import LabelledImages
+from pipeline.hyperparameters import Hyperparameters
+from pipeline.trainer import train_model
+
+DEFAULT = "default preset"
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    DEFAULT: {},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "no random flips": {"random_flip": False},
+    "random shifts of 1 pixel": {"random_shift": 1},
+    "cutout of 8 pixels": {"cutout": 8},
+    "weights averaged": {"weight_average": 0.998},
+    "no dropout": {"dropout": 0.0},
+    "no weight decay": {"weight_decay": 0.0},
+    "two convolutions a stage": {"convolutions": 2},
+    "widths 48, 96, 192": {"filters": (48, 96, 192)},
+    "half the epochs": {"epochs": 5},
+    "one and a half times the epochs": {"epochs": 15},
+    "float32": {"precision": "float32"},
+}
+
+
+class Outcome(BaseModel):
+    """One training: validation accuracy, the same with the mirror image averaged in, seconds."""
+
+    accuracy: float
+    accuracy_flipped: float
+    seconds: float
+
+
+def main() -> None:
+    """Runs the benchmark; the table is written anew after every training."""
+    arguments = _arguments()
+    train, validation = _splits(arguments.data)
+    outcomes: dict[str, list[Outcome]] = {}
+    for seed in arguments.seeds:
+        for name in arguments.only or CHANGES:
+            hyperparameters = load_config("default").training.model_copy(
+                update={"seed": seed, **CHANGES[name]}
+            )
+            outcome = _train(train, validation, Hyperparameters(**hyperparameters.model_dump()))
+            outcomes.setdefault(name, []).append(outcome)
+            Console(stderr=True).print(f"seed {seed}, {name}: {outcome}", highlight=False)
+            if arguments.output:
+                arguments.output.write_text(_markdown(outcomes))
+    Console().print(_table(outcomes))
+
+
+def _splits(data: Path) -> tuple[LabelledImages, LabelledImages]:
+    obtain(data)
+    images = idx.read_images(data / "train-images-idx3-ubyte.gz")
+    labels = idx.read_labels(data / "train-labels-idx1-ubyte.gz").astype(np.int64)
+    split_of = splits.split_of(Role.TRAIN, splits.digests(images))
+
+    def part(name: str) -> LabelledImages:
+        chosen = split_of == splits.SPLITS.index(name)
+        return LabelledImages(images[chosen][..., None] / np.float32(255), labels[chosen])
+
+    return part("train"), part("validation")
+
+
+def _train(
+    train: LabelledImages, validation: LabelledImages, hyperparameters: Hyperparameters
+) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        checkpoint = EpochCheckpoint(Path(folder) / "checkpoints")
+        model = train_model(train, validation, hyperparameters, checkpoint, Path(folder))
+        seconds = time.monotonic() - started
+    logits = _logits(model, validation.images)
+    flipped = logits + _logits(model, validation.images[:, :, ::-1])
+    return Outcome(
+        accuracy=np.mean(logits.argmax(1) == validation.labels),
+        accuracy_flipped=np.mean(flipped.argmax(1) == validation.labels),
+        seconds=seconds,
+    )
+
+
+def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict(images, batch_size=1000, verbose=0))
+
+
+def _rows(outcomes: Mapping[str, list[Outcome]]) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            name,
+            f"{mean(each.accuracy for each in of):.4f}",
+            f"{mean(each.accuracy_flipped for each in of):.4f}",
+            f"{mean(each.seconds for each in of):.0f}",
+        )
+        for name, of in outcomes.items()
+    ]
+
+
+_HEADINGS = ("training", "validation accuracy", "with the mirror image", "seconds")
+
+
+def _table(outcomes: Mapping[str, list[Outcome]]) -> Table:
+    table = Table(*_HEADINGS)
+    for row in _rows(outcomes):
+        table.add_row(*row)
+    return table
+
+
+def _markdown(outcomes: Mapping[str, list[Outcome]]) -> str:
+    seeds = max(len(of) for of in outcomes.values())
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d}, revision {code_revision()}, mean of {seeds} seeds; "
+        "`python -m benchmarks.ingredients`",
+        "",
+        f"| {' | '.join(_HEADINGS)} |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in _rows(outcomes)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=DEFAULT_WORKDIR / "data" / "official")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--only", choices=list(CHANGES), nargs="+")
+    parser.add_argument("--output", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
