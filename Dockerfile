@@ -8,7 +8,8 @@ FROM ${BUILD_IMAGE} AS packages
 ARG UV_VERSION=0.13.8
 RUN pip install --no-cache-dir uv==${UV_VERSION}
 WORKDIR /app
-ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never \
+    UV_COMPILE_BYTECODE=1
 COPY pyproject.toml uv.lock .python-version ./
 RUN uv sync --locked --no-dev --group kubeflow
 

@@ -9,6 +9,7 @@ from data.fashion_mnist import DatasetError, obtain
 from pipeline.config import Config
 from pipeline.fingerprint import run_fingerprint
 from pipeline.orchestration import history, lock
+from pipeline.orchestration.bytecode import keep_bytecode
 from pipeline.orchestration.progress import Progress
 from pipeline.orchestration.quarantine import quarantine_refused_span
 from pipeline.result import RunResult, Status
@@ -61,6 +62,7 @@ def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
             history.repeat(earlier, result)
             return
         progress.phase("loading TensorFlow and TFX")
+        keep_bytecode()
         # Takes seconds to import, which a run with nothing to do does not spend.
         from pipeline.orchestration.execution import run_nodes
 

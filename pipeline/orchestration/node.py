@@ -19,6 +19,7 @@ from pathlib import Path
 from components.refusal import DataRefused
 from pipeline.errors import UsageError
 from pipeline.orchestration import lock
+from pipeline.orchestration.bytecode import keep_bytecode
 from pipeline.orchestration.ir import read_ir, read_outline
 from pipeline.orchestration.output import redirect_to
 from pipeline.orchestration.progress import Progress
@@ -85,6 +86,7 @@ def _run(options: argparse.Namespace, workdir: Path, progress: Progress) -> tupl
 
 def _run_alone(options: argparse.Namespace, progress: Progress) -> tuple[int, list[str]]:
     progress.node_started(options.node_id)
+    keep_bytecode()
     # Takes seconds to import.
     from pipeline.orchestration import launch
 
