@@ -1,4 +1,4 @@
-"""Keeps what Python compiled, so that the next process does not compile TensorFlow and TFX again."""
+"""Keeps what Python compiled, so that no process compiles TensorFlow and TFX a second time."""
 
 import os
 import sys
