@@ -80,7 +80,7 @@ def _splits(data: Path) -> tuple[LabelledImages, LabelledImages]:
     obtain(data)
     images = idx.read_images(data / "train-images-idx3-ubyte.gz")
     labels = idx.read_labels(data / "train-labels-idx1-ubyte.gz").astype(np.int64)
-    split_of = splits.split_of(Role.TRAIN, splits.digests(images))
+    split_of = splits.split_of(Role.TRAINING, splits.digests(images))
 
     def part(name: str) -> LabelledImages:
         chosen = split_of == splits.SPLITS.index(name)
