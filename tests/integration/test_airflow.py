@@ -20,6 +20,7 @@ import pytest
 
 from pipeline.config import ROOT
 from pipeline.result import RunResult, Status, results
+from tests.conftest import SmokeRun
 from tests.integration.conftest import free_port
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -168,8 +169,8 @@ def test_the_dag_is_imported_without_errors(airflow: Airflow) -> None:
     assert DAG in airflow.run("dags", "list")
 
 
-def test_a_test_run_of_the_dag_pushes_a_model(
-    airflow: Airflow, record_result: RecordResult
+def test_a_test_run_of_the_dag_pushes_a_model_as_accurate_as_a_local_run_does(
+    airflow: Airflow, smoke_run: SmokeRun, record_result: RecordResult
 ) -> None:
     started = time.monotonic()
     airflow.run("dags", "test", DAG)
@@ -185,9 +186,11 @@ def test_a_test_run_of_the_dag_pushes_a_model(
         {
             "airflow": AIRFLOW,
             "seconds": seconds,
+            "accuracy_of_a_local_run": smoke_run.result.accuracy,
             "result": json.loads(result.model_dump_json(include={"status", "accuracy", "nodes"})),
         },
     )
+    assert result.accuracy == smoke_run.result.accuracy
 
 
 def test_a_scheduled_run_and_a_backfill_succeed_and_know_their_spans(

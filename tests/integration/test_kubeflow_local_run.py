@@ -23,6 +23,7 @@ from pipeline.evaluation import ACCURACY
 from pipeline.fingerprint import NODES
 from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
 from serving.versions import VersionStore
+from tests.conftest import SmokeRun
 from tests.integration.soak_results import write_result
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -39,7 +40,7 @@ def settings(tmp_path: Path) -> Config:
 
 
 def test_as_processes_it_pushes_and_then_meets_its_own_baseline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smoke_run: SmokeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings(tmp_path)
     package = compile_kubeflow(config, tmp_path, image_root=str(ROOT))
@@ -50,11 +51,12 @@ def test_as_processes_it_pushes_and_then_meets_its_own_baseline(
     runner = local.SubprocessRunner(use_venv=False)
     runs = [execute(package, tmp_path / name, runner) for name in ("first", "second")]
     first, second = runs
-    record("kubeflow_local_run", config, runs)
+    accuracy = record("kubeflow_local_run", config, runs)
     assert first["status"] == PushVerdict.PUSHED
     assert second["status"] in (PushVerdict.PUSHED, PushVerdict.UP_TO_DATE)
     assert [run["nodes"] for run in runs] == [len(NODES)] * 2
     assert [run["compared_with_baseline"] for run in runs] == [False, True]
+    assert accuracy == smoke_run.result.accuracy
 
 
 def test_as_containers_of_the_image_it_pushes(tmp_path: Path) -> None:
@@ -100,13 +102,15 @@ def metadata(run: Path, node: str, output: str) -> dict[str, Any]:
     return found
 
 
-def record(name: str, config: Config, runs: list[dict[str, Any]]) -> None:
+def record(name: str, config: Config, runs: list[dict[str, Any]]) -> float:
+    """Writes the result with the accuracy of the newest version, and returns that."""
     store = VersionStore(f"{config.kubeflow.workdir}/serving/{config.serving.model_name}")
     newest = store.newest_served()
     assert newest is not None
     assert newest.record is not None
-    accuracy = newest.record.metrics["overall"][ACCURACY]
+    accuracy: float = newest.record.metrics["overall"][ACCURACY]
     write_result(name, {"image": config.kubeflow.image, "runs": runs, "accuracy": accuracy})
+    return accuracy
 
 
 def _accept(*_: object) -> None:
