@@ -57,7 +57,7 @@ def report(
         terminal = redirect_to(log)
         stdout = terminal.stdout
         try:
-            page = _written_again(settings, result, run)
+            page = write_again(settings, run, result)
         except UsageError as error:
             print(f"runner.py: {error}", file=terminal.stderr)
             raise typer.Exit(_BAD_USAGE) from None
@@ -102,7 +102,17 @@ def _kept_result(config: "Config", run: str | None) -> "RunResult | None":
     return None
 
 
-def _written_again(config: "Config", result: "RunResult | None", run: str | None) -> Path:
+def write_again(config: "Config", run: str | None, result: "RunResult | None") -> Path:
+    """Writes the page of a run again, and its result if that was lost.
+
+    Args:
+        config: settings with which the metadata is found.
+        run: the run; None: that of `result`.
+        result: what is kept of it; None: it is rebuilt from the metadata.
+
+    Raises:
+        UsageError: the metadata knows no such run.
+    """
     from reporting.write import write_report
 
     ir = None

@@ -2,16 +2,12 @@
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.utils import path_utils
 
 from components.examples import read_records, sample_evenly
@@ -21,6 +17,7 @@ from pipeline.evaluation import ACCURACY, EVALUATED_SIGNATURE
 from pipeline.features import IMAGE, LABEL
 from reporting.data_sections import side_by_side
 from reporting.evidence import Evidence
+from reporting.limits import EVERYWHERE, Limits, Place
 from reporting.page import (
     Answers,
     CalibrationBin,
@@ -33,8 +30,6 @@ from reporting.page import (
 )
 
 _BASELINE = "baseline"
-_EVERYWHERE = "all images"
-_EVERY_ORIGIN = "each origin"
 _OF_EVERY_ORIGIN = ("example_count", ACCURACY)
 _CLASS_METRICS = ("precision", "recall", "auc")
 _MAX_ASKED = 10_000
@@ -83,11 +78,10 @@ def read_quality(evidence: Evidence, labels: Sequence[str]) -> Quality | None:
         return None
     candidate = read_metrics(artifact.path)
     baseline = read_metrics(artifact.path, _BASELINE)
-    limits = list(_limits(artifact.path))
-    missed = _missed(artifact.path)
+    limits = Limits(artifact.path)
     matrix = [[round(count) for count in row] for row in candidate.confusion_matrix]
     overall = [
-        _metric(name, where, value, others.get(name), limits, missed)
+        _metric(Place(name, where), value, others.get(name), limits)
         for where, values, others in _places(candidate, baseline)
         for name, value in values.items()
     ]
@@ -95,7 +89,7 @@ def read_quality(evidence: Evidence, labels: Sequence[str]) -> Quality | None:
         overall=[
             metric
             for metric in overall
-            if metric.where == _EVERYWHERE or metric.limits or metric.name in _OF_EVERY_ORIGIN
+            if metric.where == EVERYWHERE or metric.limits or metric.name in _OF_EVERY_ORIGIN
         ],
         classes=[
             ClassMetrics(
@@ -103,13 +97,10 @@ def read_quality(evidence: Evidence, labels: Sequence[str]) -> Quality | None:
                 images=sum(matrix[class_id]) if class_id < len(matrix) else 0,
                 metrics={
                     name: _metric(
-                        name,
-                        _EVERYWHERE,
+                        Place(name, class_id=class_id),
                         values[name],
                         baseline.classes.get(class_id, {}).get(name),
                         limits,
-                        missed,
-                        class_id,
                     )
                     for name in _CLASS_METRICS
                     if name in values
@@ -181,112 +172,23 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray) -> Iterator[Calibr
             )
 
 
-@dataclass(frozen=True)
-class _Limit:
-    """What is required of a metric; `of_classes`: of each class' own one."""
-
-    metric: str
-    where: str
-    of_classes: bool
-    text: str
-
-
-_Missed = set[tuple[str, str, int | None]]
-
-
 def _places(
     candidate: Metrics, baseline: Metrics
 ) -> Iterator[tuple[str, Mapping[str, float], Mapping[str, float]]]:
-    yield _EVERYWHERE, candidate.overall, baseline.overall
+    yield EVERYWHERE, candidate.overall, baseline.overall
     for name, values in sorted(candidate.slices.items()):
         yield name.partition(":")[2], values, baseline.slices.get(name, {})
 
 
-def _metric(
-    name: str,
-    where: str,
-    value: float,
-    baseline: float | None,
-    limits: list[_Limit],
-    missed: _Missed,
-    class_id: int | None = None,
-) -> Metric:
-    places = (where,) if where == _EVERYWHERE else (where, _EVERY_ORIGIN)
+def _metric(place: Place, value: float, baseline: float | None, limits: Limits) -> Metric:
     return Metric(
-        name=name,
-        where=where,
+        name=place.metric,
+        where=place.where,
         value=value,
         baseline=baseline,
-        limits=[
-            limit.text
-            for limit in limits
-            if limit.metric == name
-            and limit.where in places
-            and limit.of_classes == (class_id is not None)
-        ],
-        missed=(name, where, class_id) in missed,
+        limits=limits.of(place),
+        missed=limits.is_missed(place),
     )
-
-
-def _limits(evaluation: Path) -> Iterator[_Limit]:
-    config = json.loads((evaluation / "eval_config.json").read_text())["evalConfig"]
-    for spec in config.get("metricsSpecs", []):
-        for metric in spec.get("metrics", []):
-            name = _metric_name(metric)
-            of_classes = "binarize" in spec
-            for text in _texts(metric.get("threshold", {})):
-                yield _Limit(name, _EVERYWHERE, of_classes, text)
-            for per_slice in metric.get("perSliceThresholds", []):
-                for slicing in per_slice.get("slicingSpecs", []):
-                    for text in _texts(per_slice.get("threshold", {})):
-                        yield _Limit(name, _place(slicing), of_classes, text)
-
-
-def _metric_name(metric: Mapping[str, str]) -> str:
-    named = json.loads(metric.get("config") or "{}").get("name")
-    # As TFMA and Keras name a metric after its class.
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", metric["className"])
-    return str(named or words.lower())
-
-
-def _place(slicing: Mapping[str, Any]) -> str:
-    values = list(slicing.get("featureValues", {}).values())
-    if values:
-        return str(values[0])
-    return _EVERY_ORIGIN if slicing.get("featureKeys") else _EVERYWHERE
-
-
-def _texts(threshold: Mapping[str, Any]) -> Iterator[str]:
-    value = threshold.get("valueThreshold", {})
-    if "lowerBound" in value:
-        yield f"at least {value['lowerBound']:g}"
-    if "upperBound" in value:
-        yield f"at most {value['upperBound']:g}"
-    change = threshold.get("changeThreshold", {})
-    if "absolute" in change:
-        upwards = change.get("direction") == "HIGHER_IS_BETTER"
-        what = "loses" if upwards else "gains"
-        yield f"{what} at most {abs(change['absolute']):g}"
-
-
-def _missed(evaluation: Path) -> _Missed:
-    result = tfma.load_validation_result(str(evaluation))
-    return {
-        (failure.metric_key.name, _where(per_slice.slice_key), _class_id(failure.metric_key))
-        for per_slice in result.metric_validations_per_slice
-        for failure in per_slice.failures
-    }
-
-
-def _where(key: metrics_for_slice_pb2.SliceKey) -> str:
-    for single in key.single_slice_keys:
-        return str(single.bytes_value.decode())
-    return _EVERYWHERE
-
-
-def _class_id(key: metrics_for_slice_pb2.MetricKey) -> int | None:
-    has_class = key.HasField("sub_key") and key.sub_key.HasField("class_id")
-    return int(key.sub_key.class_id.value) if has_class else None
 
 
 def _image(record: bytes) -> bytes:
