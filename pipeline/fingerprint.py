@@ -139,6 +139,7 @@ def run_fingerprint(config: Config) -> str:
             _module_digests(["pipeline.definition"]),
             _data_digest(config),
             str(config.serving_dir),
+            [config.tuning.minutes, config.tuning.trials] if config.tuning.enabled else None,
         ]
     )
 

@@ -94,6 +94,8 @@ class RunResult(BaseModel):
         reasons: why the run was refused or failed, a sentence each.
         refused_span: the span that is to blame for a refusal, and was quarantined for it.
         tuned: the best hyperparameters that Tuner found; empty for a run without it.
+        search_fingerprint: with Tuner, that of an identical search; `fingerprint` is then that of
+            an identical run with the hyperparameters found.
         nodes: in the order they run.
         model_server: which server infra validation used.
         report: the run's page, if one was written.
@@ -115,6 +117,7 @@ class RunResult(BaseModel):
     reasons: list[str] = Field(default_factory=list)
     refused_span: int | None = None
     tuned: dict[str, Any] = Field(default_factory=dict)
+    search_fingerprint: str | None = None
     nodes: list[NodeResult] = Field(default_factory=list)
     model_server: str | None = None
     report: Path | None = None

@@ -39,6 +39,7 @@ def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
         if entry.id == "Tuner":
             write_snippet(config, result.tuned)
             # From here on the run is one that trains with these values, and is found as such.
+            result.search_fingerprint = result.fingerprint
             result.fingerprint = run_fingerprint(without_search(config, result.tuned))
         # Before the verdict is on record: an identical run would only repeat that.
         quarantine_refused_span(config.data_root, config.data.window, result)

@@ -16,7 +16,7 @@ def identical_run(runs_dir: Path, planned: RunResult) -> RunResult | None:
         planned: has the fingerprint, and as `baseline_version` what is being served now.
     """
     for earlier in results(runs_dir):
-        if earlier.fingerprint != planned.fingerprint:
+        if planned.fingerprint not in (earlier.fingerprint, earlier.search_fingerprint):
             continue
         if earlier.status in (Status.PUSHED, Status.UP_TO_DATE):
             return earlier if earlier.version == planned.baseline_version else None
@@ -27,6 +27,8 @@ def identical_run(runs_dir: Path, planned: RunResult) -> RunResult | None:
 
 def repeat(earlier: RunResult, result: RunResult) -> None:
     """Ends a run with the verdict of the identical earlier one."""
+    if result.fingerprint == earlier.search_fingerprint:
+        result.tuned = earlier.tuned
     result.version = earlier.version
     result.accuracy = earlier.accuracy
     result.calibration_error = earlier.calibration_error

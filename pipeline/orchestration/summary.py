@@ -38,7 +38,7 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
             console.print(f"against the served model, {result.churn:.2%} of the labels change")
     if result.tuned:
         console.print(f"\nthe best hyperparameters, for --config in {tuned_file(config)}:")
-        console.print(toml_snippet(config, result.tuned), markup=False)
+        console.print(toml_snippet(config, result.tuned).rstrip(), markup=False)
     headline = _HEADLINES[result.status].format(
         version=result.version, serving_dir=config.serving_dir
     )

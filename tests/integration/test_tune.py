@@ -44,6 +44,15 @@ def test_tuner_searches_and_trainer_takes_the_best(tuned: tuple[RunResult, str, 
     assert list(dict.fromkeys(widths)) == result.tuned["filters"]
 
 
+def test_the_same_search_is_not_made_again(tuned: tuple[RunResult, str, Path]) -> None:
+    result, _, workdir = tuned
+    again = run_runner("tune", *SETTINGS, *SEARCH, "--workdir", str(workdir), "--json")
+    repeated = RunResult.model_validate_json(again.stdout)
+    assert (repeated.status, repeated.version) == (Status.UP_TO_DATE, result.version)
+    assert repeated.tuned == result.tuned
+    assert not repeated.nodes
+
+
 def test_a_run_with_what_was_found_is_the_run_that_was_made(
     tuned: tuple[RunResult, str, Path],
 ) -> None:

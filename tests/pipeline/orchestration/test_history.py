@@ -23,6 +23,19 @@ def test_a_push_holds_while_its_version_is_served(tmp_path: Path) -> None:
     assert (result.status, result.version) == (Status.UP_TO_DATE, 5)
 
 
+def test_a_tuned_run_is_found_by_its_search_and_by_what_that_found(tmp_path: Path) -> None:
+    tuned = {"dropout": 0.2}
+    earlier = a_run(status=Status.PUSHED, version=5, search_fingerprint="search", tuned=tuned)
+    earlier.write(tmp_path)
+
+    for fingerprint, shown in (("same", {}), ("search", tuned)):
+        result = a_run(fingerprint=fingerprint, baseline_version=5)
+        found = identical_run(tmp_path, result)
+        assert found is not None
+        repeat(found, result)
+        assert result.tuned == shown
+
+
 @pytest.mark.parametrize("served", [None, 4, 6])
 def test_a_push_does_not_hold_when_something_else_is_served(
     tmp_path: Path, served: int | None
