@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from pipeline import data_cli, models_cli, predict_cli, serve_cli, tune_cli
+from pipeline import data_cli, doctor_cli, models_cli, predict_cli, serve_cli, tune_cli
 from pipeline.options import ConfigFile, Json, ModelServer, Overrides, Preset, Workdir, examples
 from pipeline.orchestration import compile_cli
 from pipeline.orchestration.kubeflow import cli as kubeflow_cli
@@ -68,6 +68,7 @@ app.command(epilog=tune_cli.EXAMPLES)(tune_cli.tune)
 app.command(epilog=serve_cli.EXAMPLES)(serve_cli.serve)
 app.command(epilog=predict_cli.EXAMPLES)(predict_cli.predict)
 app.command(epilog=report_cli.EXAMPLES)(report_cli.report)
+app.command(epilog=doctor_cli.EXAMPLES)(doctor_cli.doctor)
 app.command(epilog=schedule_cli.EXAMPLES)(schedule_cli.schedule)
 
 

@@ -52,15 +52,23 @@ def _started(pid: int) -> int:
     return round(psutil.Process(pid).create_time() * 100)
 
 
+def orphaned_folders(root: Path) -> list[Path]:
+    """Returns the folders that dead validations left in `root`."""
+    return [
+        folder
+        for folder in root.glob(f"{_FOLDER_PREFIX}*")
+        if is_orphaned(folder.name.removeprefix(_FOLDER_PREFIX).rpartition("-")[0])
+    ]
+
+
 @contextmanager
 def work_folder(parent: Path | None) -> Iterator[Path]:
     """Makes a folder for one validation, and removes those that dead ones left."""
     root = parent or Path(tempfile.gettempdir())
     root.mkdir(parents=True, exist_ok=True)
-    for leftover in root.glob(f"{_FOLDER_PREFIX}*"):
-        if is_orphaned(leftover.name.removeprefix(_FOLDER_PREFIX).rpartition("-")[0]):
-            shutil.rmtree(leftover, ignore_errors=True)
-            logger.warning("removed %s, left by a validation that died", leftover)
+    for leftover in orphaned_folders(root):
+        shutil.rmtree(leftover, ignore_errors=True)
+        logger.warning("removed %s, left by a validation that died", leftover)
     folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{owner_mark()}-", dir=root))
     try:
         yield folder

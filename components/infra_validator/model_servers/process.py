@@ -132,9 +132,7 @@ class BinaryServer(ProcessServer):
         super().__init__()
         path = shutil.which(BINARY)
         if path is None:
-            raise ServerMissingError(
-                f"{BINARY} is not on PATH: install it or choose another server"
-            )
+            raise ServerMissingError(f"{BINARY} is not on PATH")
         self._path = path
         self.description = f"binary {path}"
 
