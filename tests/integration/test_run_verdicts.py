@@ -115,6 +115,40 @@ def test_changed_files_run_the_nodes_that_use_them(
     assert must_not_run not in nodes_run(result)
 
 
+def test_an_updated_package_runs_the_nodes_that_use_it(
+    settings: Settings, first: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = fingerprint.metadata.version
+
+    def other_version(package: str) -> str:
+        return "0.0.0" if package == "tensorflow-data-validation" else version(package)
+
+    monkeypatch.setattr(fingerprint.metadata, "version", other_version)
+    result = finished(settings())
+    assert nodes_run(result) >= {"StatisticsGen", "ExampleValidator", "SpanDistributionValidator"}
+    assert not nodes_run(result) & {"IdxExampleGen", "Transform", "Trainer", "Evaluator"}
+
+
+def test_a_changed_image_runs_everything_that_reads_images(
+    settings: Settings, first: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "data"
+    shutil.copytree(SAMPLE_DATA, changed)
+    file = changed / "official" / "train-images-idx3-ubyte.gz"
+    images = idx.read_images(file).copy()
+    images[3, 14, 14] ^= 255
+    file.unlink()
+    idx.write(file, images)
+    monkeypatch.setattr("pipeline.config.SAMPLE_DATA", changed)
+
+    result = finished(settings())
+    assert nodes_run(result) >= {
+        *("IdxExampleGen", "StatisticsGen", "ExampleValidator", "Transform", "Trainer"),
+        *("Evaluator", "InfraValidator", "Pusher"),
+    }
+    assert "ImportSchemaGen" not in nodes_run(result)
+
+
 def test_a_deleted_serving_directory_is_filled_again(settings: Settings, first: RunResult) -> None:
     config = settings()
     shutil.rmtree(config.serving_dir)
