@@ -124,7 +124,10 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
                 label=name,
             )
         _label_rows(axes, labels)
-        axes.set_xlim(left=0)
+        most = max(
+            part.classes[label] / max(part.examples, 1) for _, part in parts for label in labels
+        )
+        axes.set_xlim(0, 1.08 * most or 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _legend(axes)
         return _svg("classes", figure)
@@ -306,7 +309,9 @@ def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1.5)
 
 
 def _color(place: int) -> str:
