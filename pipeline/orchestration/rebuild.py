@@ -10,7 +10,6 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from components.served_model.component import MODEL_KEY, VERSION_PROPERTY
 from pipeline.errors import UsageError
 from pipeline.orchestration import verdict
 from pipeline.orchestration.launch import (
@@ -84,9 +83,6 @@ def _judge(
             result.finish(Status(properties[STATUS_PROPERTY].string_value), reasons)
         return
     outputs = outcome_of(handle, execution).outputs
-    if node_id == "ServedModel":
-        for model in outputs.get(MODEL_KEY, []):
-            result.baseline_version = model.get_int_custom_property(VERSION_PROPERTY)
     if _FINGERPRINT_PROPERTY in properties:
         result.fingerprint = properties[_FINGERPRINT_PROPERTY].string_value
     verdict.record(node_id, outputs, result, labels)

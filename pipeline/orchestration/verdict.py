@@ -10,6 +10,7 @@ from components.calibration_error import CALIBRATION_ERROR
 from components.infra_validator.blessing import is_blessed, read_blessing
 from components.model_diff.component import read_churn, read_reasons
 from components.pusher.executor import PushVerdict, read_result
+from components.served_model.component import MODEL_KEY, VERSION_PROPERTY
 from components.tfma_metrics import read_metrics
 from pipeline.evaluation import ACCURACY, refusal_reasons, refused_span
 from pipeline.features import CLASS_LABELS
@@ -33,6 +34,7 @@ def record(
         labels: names of the classes, in the order of their ids.
     """
     readers: dict[str, Callable[[Outputs, RunResult], None]] = {
+        "ServedModel": _found_served,
         "Tuner": _tuned,
         "Evaluator": partial(_evaluated, labels=labels),
         "ModelDiff": _compared,
@@ -41,6 +43,11 @@ def record(
     }
     if node_id in readers:
         readers[node_id](outputs, result)
+
+
+def _found_served(outputs: Outputs, result: RunResult) -> None:
+    for model in outputs.get(MODEL_KEY, []):
+        result.baseline_version = model.get_int_custom_property(VERSION_PROPERTY)
 
 
 def _tuned(outputs: Outputs, result: RunResult) -> None:

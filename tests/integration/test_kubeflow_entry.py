@@ -10,6 +10,7 @@ import yaml
 from pipeline.config import ROOT, load_config
 from pipeline.orchestration.kubeflow import entry, invocation
 from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
+from pipeline.result import NodeState, RunResult, Status
 
 pytestmark = pytest.mark.integration
 
@@ -63,6 +64,13 @@ class Backend:
                 (self.outputs[node, name],) = output["artifacts"]
         return code
 
+    def record(self) -> RunResult:
+        """What the steps have written about the run whose id the URIs have."""
+        executor = self._spec["deploymentSpec"]["executors"]["IdxExampleGen_executor"]
+        arguments = executor["container"]["args"]
+        workdir = Path(json.loads(arguments[arguments.index("--step") + 1])["workdir"])
+        return RunResult.model_validate_json((workdir / "runs" / "run.json").read_text())
+
     def _inputs(self, task: Document) -> Document:
         sources = {
             name: value["taskOutputArtifact"]
@@ -114,6 +122,9 @@ def test_data_nodes_run_in_a_row_without_a_driver_and_without_a_baseline(
         "Split-eval",
     }
     assert backend.outputs["ServedModel", "statistics"]["metadata"] == {"withdrawn": 1}
+    record = backend.record()
+    assert {node.id for node in record.nodes if node.state is NodeState.DONE} == set(nodes)
+    assert (record.finished_at, record.baseline_version) == (None, None)
     assert (tmp_path / "minio/bucket/run/AnomalyGate/findings").read_text() == "[]"
 
     # As in the next run, when a version is being served.
@@ -133,4 +144,8 @@ def test_refused_data_is_exit_code_5_with_its_reasons_in_the_log(
     finally:
         parameters["input_base"]["runtimeValue"]["constant"] = before
     assert "the data is refused" in caplog.text
+    record = backend.record()
+    assert record.status is Status.DATA_REFUSED
+    assert record.node("IdxExampleGen").state is NodeState.FAILED
+    assert "official" in record.reasons[0]
     assert not (tmp_path / "IdxExampleGen" / "output_metadata.json").exists()

@@ -22,6 +22,7 @@ from pipeline.config import ROOT, Config, load_config
 from pipeline.evaluation import ACCURACY
 from pipeline.fingerprint import NODES
 from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
+from pipeline.result import Status, results
 from serving.versions import VersionStore
 from tests.conftest import SmokeRun
 from tests.integration.soak_results import write_result
@@ -50,6 +51,7 @@ def test_as_processes_it_pushes_and_then_meets_its_own_baseline(
     monkeypatch.chdir(ROOT)
     runner = local.SubprocessRunner(use_venv=False)
     runs = [execute(package, tmp_path / name, runner) for name in ("first", "second")]
+    newest, earlier = results(Path(config.kubeflow.workdir) / "runs")
     first, second = runs
     accuracy = record("kubeflow_local_run", config, runs)
     assert first["status"] == PushVerdict.PUSHED
@@ -57,6 +59,8 @@ def test_as_processes_it_pushes_and_then_meets_its_own_baseline(
     assert [run["nodes"] for run in runs] == [len(NODES)] * 2
     assert [run["compared_with_baseline"] for run in runs] == [False, True]
     assert accuracy == smoke_run.result.accuracy
+    assert (earlier.status, earlier.accuracy) == (Status.PUSHED, accuracy)
+    assert newest.baseline_version == earlier.version
 
 
 def test_as_containers_of_the_image_it_pushes(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
     KubeflowV2DagRunnerConfig,
 )
+from tfx.orchestration.pipeline import Pipeline
 
 from pipeline.config import ROOT, Config, KubeflowSettings
 from pipeline.definition import create_pipeline
+from pipeline.orchestration.kubeflow.run_record import Step
 
 # Where the Dockerfile puts this repository, and the working directory of every step.
 IMAGE_ROOT = "/app"
@@ -52,6 +54,7 @@ def compile_kubeflow(config: Config, output: Path, image_root: str = IMAGE_ROOT)
     for component in pipeline.components:
         executor = spec["deploymentSpec"]["executors"][f"{component.id}_executor"]
         executor["container"]["args"] += ["--proto_parameters", _proto_parameters(component)]
+        executor["container"]["args"] += ["--step", _step(component, pipeline, in_cluster)]
     documents = [_in_image(spec, image_root)]
     if config.kubeflow.volume_claim:
         documents.append(_platform_spec(spec, config.kubeflow))
@@ -73,6 +76,17 @@ def _proto_parameters(component: BaseComponent) -> str:
             if name in declared and declared[name].use_proto
         }
     )
+
+
+def _step(component: BaseComponent, pipeline: Pipeline, config: Config) -> str:
+    return Step(
+        node_id=component.id,
+        node_ids=[each.id for each in pipeline.components],
+        workdir=config.workdir,
+        data_root=config.data_root,
+        window=config.data.window,
+        labels=config.data.labels,
+    ).model_dump_json()
 
 
 def _name_as_kfp(spec: Document) -> None:

@@ -23,6 +23,7 @@ from tfx.utils import import_utils
 
 from components.refusal import DataRefused
 from pipeline.orchestration.kubeflow import invocation
+from pipeline.orchestration.kubeflow.run_record import Step, StepRecorder, run_id_of
 from pipeline.result import Status
 
 logger = logging.getLogger(__name__)
@@ -47,21 +48,29 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json_serialized_invocation_args", type=json.loads, required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", type=json.loads, required=True)
     parser.add_argument("--proto_parameters", type=json.loads, required=True)
+    parser.add_argument("--step", type=Step.model_validate_json, required=True)
     known, beam_arguments = parser.parse_known_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    invoked = known.json_serialized_invocation_args
+    recorder = StepRecorder(known.step, run_id_of(invoked, known.step.node_id))
     try:
-        output = _run(
+        output, outputs = _run(
             import_utils.import_class_by_path(known.executor_class_path),
-            known.json_serialized_invocation_args,
+            invoked,
             known.json_serialized_inputs_spec_args,
             known.proto_parameters,
             beam_arguments,
         )
     except DataRefused as refused:
+        recorder.failed(refused)
         for reason in refused.reasons:
             logger.error("the data is refused: %s", reason)
         return Status.DATA_REFUSED.exit_code
-    file = Path(known.json_serialized_invocation_args["outputs"]["outputFile"])
+    except Exception as error:
+        recorder.failed(error)
+        raise
+    recorder.done(outputs)
+    file = Path(invoked["outputs"]["outputFile"])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(output))
     return 0
@@ -73,7 +82,7 @@ def _run(
     inputs_spec: invocation.Json,
     proto_parameters: Mapping[str, str],
     beam_arguments: list[str],
-) -> invocation.Json:
+) -> tuple[invocation.Json, Artifacts]:
     readable = invocation.readable_by_tfx(invoked, inputs_spec)
     message = json_format.ParseDict(
         readable, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True
@@ -100,7 +109,8 @@ def _run(
     }
     withdrawn = _withdrawn(result)
     logger.info("%s is done, without %s", executor_class.__module__, withdrawn or "an exception")
-    return invocation.readable_by_backend({"artifacts": produced}, invoked, withdrawn)
+    output = invocation.readable_by_backend({"artifacts": produced}, invoked, withdrawn)
+    return output, {name: made for name, made in outputs.items() if name not in withdrawn}
 
 
 def _executor(
