@@ -71,9 +71,12 @@ class NodeResult(BaseModel):
 
 
 class ClassQuality(BaseModel):
-    """How well one class is recognised; a class counts as predicted from probability 0.5 on."""
+    """How well one class is recognised; a class counts as predicted from probability 0.5 on.
 
-    precision: float
+    The precision of a class that is never predicted is 0.
+    """
+
+    precision: float = 0.0
     recall: float
     auc: float
 

@@ -13,7 +13,7 @@ from components.infra_validator.blessing import Blessing, write_blessing
 from pipeline.config import Config
 from pipeline.orchestration import verdict
 from pipeline.orchestration.summary import print_summary
-from pipeline.result import RunResult, Status
+from pipeline.result import ClassQuality, RunResult, Status
 
 
 @pytest.fixture
@@ -47,6 +47,11 @@ def test_a_refusal_by_infra_validation_ends_the_run_with_its_reasons_and_the_ser
     assert result.reasons[0] == "embedded model server: too slow."
     assert result.reasons[-1] == "server log: line 19"
     assert last_line(result) == "not pushed: infra validation refused the model (exit code 4)"
+
+
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
+    # TFMA gives none for it.
+    assert ClassQuality.model_validate({"recall": 0.0, "auc": 0.6}).precision == 0.0
 
 
 def test_what_tuner_found_is_shown_as_settings(result: RunResult, tmp_path: Path) -> None:
