@@ -162,7 +162,9 @@ model_name = {_quoted(name)}
 [training]
 batch_size = {batch_size}
 epochs = {8 if train >= 20_000 else 20}
-random_flip = true  # false where a mirrored picture would be of another class
+# Both false where a mirrored picture would be of another class.
+random_flip = true
+average_flipped = true
 
 # Half way between guessing and perfect: raise these once you know what can be reached.
 [evaluation]
