@@ -13,8 +13,9 @@ from pipeline.evaluation import ACCURACY
 from pipeline.features import CLASS_LABELS
 from pipeline.orchestration.compiler import compile_pipeline
 from reporting import collect as collect_module
+from reporting import quality_sections
 from reporting.page import Page
-from reporting.quality_sections import calibration
+from reporting.render import render_page
 from serving.versions import checksums_of
 from tests.reporting.conftest import Reported
 
@@ -69,6 +70,17 @@ def test_the_models_own_answers_agree_with_evaluator(reported: Reported) -> None
     assert sum(part.images for part in answers.calibration) == answers.images
     right = sum(part.images * part.accuracy for part in answers.calibration)
     assert right == pytest.approx(answers.images - answers.wrong)
+
+
+def test_of_many_evaluated_images_the_model_is_asked_about_a_part(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality_sections, "_MAX_ASKED", 50)
+    answers = quality_sections.read_answers(reported.evidence, CLASS_LABELS)
+    assert answers is not None
+    assert (answers.images, answers.evaluated) == (50, reported.page.answers.evaluated)
+    page = reported.page.model_copy(update={"answers": answers})
+    assert "From 50 of the 200 evaluated images" in render_page(page)
 
 
 def test_mistakes_are_wrong_and_the_most_confident_ones_come_first(reported: Reported) -> None:
@@ -161,7 +173,7 @@ def test_a_section_that_cannot_be_read_is_left_out_with_a_note(
 
 def test_a_calibration_bin_compares_confidence_with_accuracy() -> None:
     probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [1.0, 0.0]])
-    bins = list(calibration(probabilities, np.array([0, 1, 1, 0])))
+    bins = list(quality_sections.calibration(probabilities, np.array([0, 1, 1, 0])))
     assert [(part.low, part.images) for part in bins] == [(0.6, 1), (0.9, 3)]
     assert bins[1].accuracy == pytest.approx(2 / 3)
     assert bins[1].confidence == pytest.approx((0.9 + 0.95 + 1.0) / 3)
