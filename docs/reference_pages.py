@@ -17,8 +17,8 @@ from typer.cli import get_docs_for_click
 # The repository is no installed package, and `mkdocs` does not put it on the path.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import runner  # noqa: E402
-from pipeline.config import ROOT, Config, Preset, load_config  # noqa: E402
+import runner
+from pipeline.config import ROOT, Config, Preset, load_config
 
 # What is meant to be imported, or to be understood, from outside its package.
 _MODULES = (

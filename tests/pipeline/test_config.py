@@ -53,6 +53,8 @@ def test_values_in_overrides_are_toml_or_bare_strings() -> None:
         (["training.epochs=0"], "training.epochs = 0: input should be greater than or equal to 1"),
         (["training"], "--set takes section.key=value, not 'training'"),
         (["infra_validation.model_server=apache"], "infra_validation.model_server = 'apache'"),
+        (['data.labels=["cat", "cat"]'], "every class needs a name of its own"),
+        (['data.labels=["cat"]'], "tuple should have at least 2 items"),
     ],
 )
 def test_a_mistake_is_named(overrides: list[str], sentence: str) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+from components.idx_example_gen import idx
 from data import fashion_mnist, spans
 from data.sources import FolderSource
 from pipeline.data_cli import app
@@ -47,6 +49,32 @@ def test_ingest_adds_the_next_span_once(workdir: Path, tmp_path: Path) -> None:
     assert _invoke("ingest", new, workdir=workdir).stdout.startswith("2 images are span 1 in ")
     again = json.loads(_invoke("ingest", new, "--json", workdir=workdir).stdout)
     assert (again["status"], again["span"]) == ("known", 1)
+
+
+def test_ingest_scales_pictures_when_they_are_to_fit(workdir: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "Bag").mkdir(parents=True)
+    Image.new("RGBA", (60, 40), (200, 200, 200, 255)).save(tmp_path / "photos" / "Bag" / "a.png")
+
+    refused = _invoke("ingest", tmp_path / "photos", workdir=workdir)
+    assert "is 60x40, expected 28x28" in refused.stderr
+    taken = _invoke("ingest", tmp_path / "photos", "--fit", workdir=workdir)
+    assert taken.stdout.startswith("1 images are span 1 in ")
+    images = idx.read_images(workdir / "data" / "spans" / "1" / spans.IMAGES_FILE)
+    assert images.shape == (1, 28, 28)
+    assert set(images.ravel()) == {200}
+
+
+def test_prepare_refuses_damaged_pictures_and_names_them(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        (tmp_path / "pets" / name / "a.jpg").write_text("no image")
+
+    words = ["prepare", str(tmp_path / "pets"), "--output", str(tmp_path / "out")]
+    refused = CliRunner().invoke(app, words)
+
+    assert refused.exit_code == 5
+    assert "cats/a.jpg: its content is neither PNG nor JPEG" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_ingest_lists_bad_files_and_takes_nothing_in(workdir: Path, tmp_path: Path) -> None:

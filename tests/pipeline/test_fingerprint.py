@@ -58,6 +58,8 @@ def test_changed_code_changes_the_nodes_that_use_it(
     [
         ("training.learning_rate=0.001", {"Trainer"}),
         ("serving.default_signature=pixels", {"Trainer", "InfraValidator"}),
+        ('data.labels=["cat", "dog"]', {"Trainer", "ModelDiff"}),
+        ("data.schema_file=LICENSE", {"ImportSchemaGen", "SpanDistributionValidator"}),
         ("evaluation.min_accuracy=0.5", {"Evaluator"}),
         ("infra_validation.max_latency_ms=50", {"InfraValidator"}),
         ("push.keep=3", {"Pusher"}),
