@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pipeline.errors import UsageError
-from pipeline.options import ConfigFile, Json, Overrides, Preset, Workdir
+from pipeline.options import ConfigFile, Json, Overrides, Preset, Workdir, examples
 
 if TYPE_CHECKING:
     from components.idx_example_gen.idx import Bytes
@@ -26,7 +26,7 @@ _FAILED = 1
 _DATA_REFUSED = 5
 
 
-@app.command()
+@app.command(epilog=examples("data fetch", "data fetch --from ~/Downloads/fashion"))
 def fetch(
     source: Annotated[
         Path | None, typer.Option("--from", help="A folder that holds the four files.")
@@ -56,7 +56,7 @@ def fetch(
     )
 
 
-@app.command()
+@app.command(epilog=examples("data split --spans 7"))
 def split(
     spans: Annotated[int, typer.Option(help="How many daily spans.")],
     workdir: Workdir = None,
@@ -84,7 +84,7 @@ def split(
     )
 
 
-@app.command()
+@app.command(epilog=examples("data ingest new_photos/ --fit", "data ingest labelled.npz --json"))
 def ingest(
     path: Annotated[Path, typer.Argument(help="IDX pair, folder of a folder per class, or .npz.")],
     fit: Annotated[
@@ -127,7 +127,7 @@ def ingest(
     )
 
 
-@app.command()
+@app.command(epilog=examples("data prepare photos/ --output my_classes"))
 def prepare(
     pictures: Annotated[Path, typer.Argument(help="A folder of PNG or JPEG files per class.")],
     output: Annotated[Path, typer.Option(help="The folder to write; it gets settings.toml.")],
@@ -165,7 +165,7 @@ def prepare(
     )
 
 
-@app.command()
+@app.command(epilog=examples("data release 3"))
 def release(
     span: Annotated[int, typer.Argument(help="Number of the quarantined span.")],
     workdir: Workdir = None,

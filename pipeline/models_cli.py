@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.options import ConfigFile, Json, Overrides, Workdir
+from pipeline.options import ConfigFile, Json, Overrides, Workdir, examples
 
 if TYPE_CHECKING:
     from pipeline.config import Config
 
-app = typer.Typer(help="List, compare, roll back, prune and label versions of the model.")
+app = typer.Typer(
+    help="List, compare, roll back, prune and label versions of the model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=examples(
+        "models list --server localhost:8501",
+        'models rollback --reason "shirts became coats"',
+    ),
+)
 
 Server = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="REST address of a running model server.")
@@ -25,7 +33,10 @@ _LOAD_SECONDS = 60.0
 _BLIND_WAIT_SECONDS = 10.0
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=examples("models list", "models list --server localhost:8501 --json"),
+)
 def list_versions(
     workdir: Workdir = None,
     config: ConfigFile = None,
@@ -45,7 +56,7 @@ def list_versions(
         models_report.print_listing(listing)
 
 
-@app.command()
+@app.command(epilog=examples("models diff 1795238065 1795240112"))
 def diff(
     before: Annotated[int, typer.Argument(metavar="A", help="the older version")],
     after: Annotated[int, typer.Argument(metavar="B", help="the newer version")],
@@ -66,7 +77,12 @@ def diff(
         models_report.print_churn(churn, before, after)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'models rollback --reason "shirts became coats"',
+        "models rollback 1795240112 --server localhost:8501",
+    )
+)
 def rollback(
     version: Annotated[
         int | None, typer.Argument(help="The bad version; the newest one when left out.")
@@ -99,7 +115,7 @@ def rollback(
     )
 
 
-@app.command()
+@app.command(epilog=examples("models prune --keep 3 --server localhost:8501"))
 def prune(
     keep: Annotated[int | None, typer.Option(min=1, help="How many stay. [push.keep]")] = None,
     workdir: Workdir = None,
@@ -122,7 +138,13 @@ def prune(
     _say(as_json, {"removed": removed}, f"removed {text}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "models label stable 1795238065",
+        "models label canary 1795240112 --base-path /models/fashion_mnist",
+        "models label canary --remove",
+    )
+)
 def label(
     name: Annotated[str, typer.Argument(help="stable, canary, ...")],
     version: Annotated[int | None, typer.Argument(help="The version it points at.")] = None,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.features import LABEL
+from pipeline.invocation import command
 from serving.versions import (
     UnknownVersionError,
     VersionRecord,
@@ -85,7 +86,9 @@ def print_listing(found: Listing) -> None:
     """Prints the versions as a table, and why any was rolled back."""
     console = _console()
     if not found.versions:
-        console.print(f"no version in {found.directory}", markup=False)
+        console.print(
+            f"no version in {found.directory}; `{command('run')}` pushes one", markup=False
+        )
         return
     table = Table(title=f"{found.model_name} in {found.directory}", title_justify="left", box=None)
     columns = ["version", "state", "labels", "pushed", "accuracy", "spans", "server", "run"]

@@ -8,7 +8,10 @@ import typer
 Workdir = Annotated[Path | None, typer.Option(help="Where everything is written. [var/]")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
 Preset = Annotated[str | None, typer.Option(help="smoke, default or best.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; may be repeated."),
+]
 ModelServer = Annotated[str | None, typer.Option(help="auto, docker, binary or embedded.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
 

@@ -1,5 +1,7 @@
 """`runner.py compile`: the pipeline as files for an orchestrator."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +18,14 @@ app = typer.Typer(
 Output = Annotated[Path, typer.Option(help="The folder that the files are written to.")]
 
 
-@app.command()
+@app.command(epilog=options.examples("compile kubeflow --output compiled/"))
 def kubeflow(
     output: Output,
     config: options.ConfigFile = None,
     preset: options.Preset = None,
     overrides: options.Overrides = None,
     model_server: options.ModelServer = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write the YAML that Kubeflow Pipelines runs; docs/kubeflow.md says what it needs."""
     from pipeline.config import load_config
@@ -33,10 +36,12 @@ def kubeflow(
     # Takes half a minute to import.
     from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
 
-    typer.echo(compile_kubeflow(settings, output))
+    _show([compile_kubeflow(settings, output)], as_json)
 
 
-@app.command()
+@app.command(
+    epilog=options.examples("compile airflow --output ~/airflow/dags --workdir /data/fashion")
+)
 def airflow(
     output: Output,
     workdir: options.Workdir = None,
@@ -44,6 +49,7 @@ def airflow(
     preset: options.Preset = None,
     overrides: options.Overrides = None,
     model_server: options.ModelServer = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write a DAG file for Airflow 3 and what it reads; docs/airflow.md says how to use them."""
     from pipeline.config import load_config
@@ -58,5 +64,12 @@ def airflow(
     # Takes half a minute to import.
     from pipeline.orchestration.airflow.compiler import compile_airflow
 
-    for path in compile_airflow(settings, output):
-        typer.echo(path)
+    _show(compile_airflow(settings, output), as_json)
+
+
+def _show(files: Sequence[Path], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"files": [str(file) for file in files]}))
+        return
+    for file in files:
+        print(file)

@@ -5,7 +5,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import DEFAULT_WORKDIR, Config
+from pipeline.config import Config
+from pipeline.invocation import command
 from pipeline.result import RunResult, Status
 from pipeline.tuned_settings import toml_snippet, tuned_file
 
@@ -68,13 +69,10 @@ def _quality_table(result: RunResult) -> Table:
 
 
 def _print_next_steps(console: Console, config: Config) -> None:
-    workdir = "" if config.workdir == DEFAULT_WORKDIR else f" --workdir {config.workdir}"
-    model = config.serving.model_name
     console.print("\nnext:", markup=False)
-    for command in (
-        f"python runner.py models list{workdir}",
-        f"python -m serving.model_server --rest_api_port=8501 --model_name={model} "
-        f"--model_base_path={config.serving_dir}",
-        f"curl localhost:8501/v1/models/{model}",
+    for line in (
+        command("serve --ui", config.workdir),
+        command("predict photo.jpg"),
+        command("models list", config.workdir),
     ):
-        console.print(f"  {command}", markup=False)
+        console.print(f"  {line}", markup=False)

@@ -34,7 +34,7 @@ Package = Annotated[
 RecurringRunId = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
 
-@app.command()
+@app.command(epilog=options.examples("kubeflow submit --host http://localhost:8888"))
 def submit(
     package: Package = None,
     host: Host = None,
@@ -52,7 +52,7 @@ def submit(
     )
 
 
-@schedule.command()
+@schedule.command(epilog=options.examples('kubeflow schedule create --cron "0 3 * * *"'))
 def create(
     cron: Annotated[
         str | None,
@@ -74,7 +74,7 @@ def create(
     _show([created], as_json)
 
 
-@schedule.command("list")
+@schedule.command("list", epilog=options.examples("kubeflow schedule list --json"))
 def list_recurring_runs(
     host: Host = None,
     config: options.ConfigFile = None,
@@ -87,40 +87,46 @@ def list_recurring_runs(
     _show(found, as_json)
 
 
-@schedule.command()
+@schedule.command(epilog=options.examples("kubeflow schedule disable ID"))
 def disable(
     recurring_run_id: RecurringRunId,
     host: Host = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    as_json: options.Json = False,
 ) -> None:
     """Let a recurring run start no more runs."""
     with _connected(_load(host, config, None, overrides)) as client:
         client.disable_recurring_run(recurring_run_id)
+    _say(recurring_run_id, "disabled", as_json)
 
 
-@schedule.command()
+@schedule.command(epilog=options.examples("kubeflow schedule enable ID"))
 def enable(
     recurring_run_id: RecurringRunId,
     host: Host = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    as_json: options.Json = False,
 ) -> None:
     """Let a disabled recurring run start runs again."""
     with _connected(_load(host, config, None, overrides)) as client:
         client.enable_recurring_run(recurring_run_id)
+    _say(recurring_run_id, "enabled", as_json)
 
 
-@schedule.command()
+@schedule.command(epilog=options.examples("kubeflow schedule delete ID"))
 def delete(
     recurring_run_id: RecurringRunId,
     host: Host = None,
     config: options.ConfigFile = None,
     overrides: options.Overrides = None,
+    as_json: options.Json = False,
 ) -> None:
     """Remove a recurring run."""
     with _connected(_load(host, config, None, overrides)) as client:
         client.delete_recurring_run(recurring_run_id)
+    _say(recurring_run_id, "deleted", as_json)
 
 
 def _load(
@@ -157,3 +163,8 @@ def _show(recurring_runs: "list[RecurringRun]", as_json: bool) -> None:
     for entry in recurring_runs:
         state = "enabled" if entry.enabled else "disabled"
         typer.echo(f"{entry.recurring_run_id}  {entry.name}  {entry.cron}  {state}")
+
+
+def _say(recurring_run_id: str, state: str, as_json: bool) -> None:
+    result = {"recurring_run_id": recurring_run_id, "state": state}
+    typer.echo(json.dumps(result) if as_json else f"{recurring_run_id} is {state}")

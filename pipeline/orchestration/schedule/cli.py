@@ -11,6 +11,7 @@ from pipeline import options
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from pipeline.result import RunResult
 
 EXAMPLES = options.examples(
     'schedule --cron "0 3 * * *"',
@@ -34,6 +35,9 @@ def schedule(
     preset: options.Preset = None,
     overrides: options.Overrides = None,
     model_server: options.ModelServer = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The result of every run, one JSON object a line.")
+    ] = False,
 ) -> None:
     """Run whenever it is time or a span arrives; stop with Ctrl-C or SIGTERM.
 
@@ -51,7 +55,7 @@ def schedule(
         infra_validation__model_server=model_server,
     )
     command = run_command(settings, config, preset, overrides or [], model_server)
-    raise typer.Exit(_serve(settings, command, cron, watch, once))
+    raise typer.Exit(_serve(settings, command, cron, watch, once, as_json))
 
 
 def run_command(
@@ -78,7 +82,12 @@ def run_command(
 
 
 def _serve(
-    settings: "Config", command: list[str], cron: str | None, watch: Path | None, once: bool
+    settings: "Config",
+    command: list[str],
+    cron: str | None,
+    watch: Path | None,
+    once: bool,
+    as_json: bool,
 ) -> int:
     from pipeline.orchestration.lock import WorkdirBusy
     from pipeline.orchestration.schedule.cron import cron_trigger
@@ -89,7 +98,7 @@ def _serve(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    scheduler = Scheduler(settings, command)
+    scheduler = Scheduler(settings, command, _print_result if as_json else None)
     both = not cron and not watch
     trigger = cron_trigger(settings.schedule.cron, settings.schedule.time_zone)
     spans = settings.data_root / "spans" if both else watch
@@ -100,3 +109,7 @@ def _serve(
     except WorkdirBusy as busy:
         typer.echo(f"runner.py: {busy}", err=True)
         return Status.BUSY.exit_code
+
+
+def _print_result(result: "RunResult") -> None:
+    print(result.model_dump_json(), flush=True)

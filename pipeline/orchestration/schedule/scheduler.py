@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,15 +51,22 @@ class Scheduler:
     for, and how far it has come, is in the state file before anything is done about it.
     """
 
-    def __init__(self, config: Config, command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        command: Sequence[str],
+        on_result: Callable[[RunResult], None] | None = None,
+    ) -> None:
         """Makes the scheduler.
 
         Args:
             config: all settings; those of the section `schedule` are used here.
             command: runs the pipeline and prints its RunResult as JSON on standard output.
+            on_result: is given the result of every run that was seen through.
         """
         self._settings = config.schedule
         self._command = command
+        self._on_result = on_result
         self._workdir = config.workdir
         self._folder = config.workdir / "schedule"
         self._state_file = self._folder / "state.json"
@@ -263,6 +270,8 @@ class Scheduler:
             self._postpone(due, delay)
         else:
             self._report(due, result, reasons)
+            if self._on_result:
+                self._on_result(result)
             self._exit_code = result.status.exit_code
             self._state.due = None
             self._state.last_run = result.run_id
