@@ -189,9 +189,12 @@ def test_a_refused_model_is_not_pushed_and_an_identical_run_repeats_the_refusal(
     assert (result.status, result.status.exit_code) == (status, exit_code)
     assert reason in " ".join(result.reasons)
     assert sorted(path.name for path in config.serving_dir.iterdir()) == before
+    assert result.report is not None
+    assert reason in result.report.read_text()
 
     again = finished(config)
     assert (again.status, again.reasons, again.nodes) == (status, result.reasons, [])
+    assert again.report == result.report
 
 
 def test_corrupt_data_is_refused_before_training(
@@ -210,6 +213,8 @@ def test_corrupt_data_is_refused_before_training(
     assert (result.status, result.status.exit_code) == (Status.DATA_REFUSED, 5)
     assert "train-labels-idx1-ubyte.gz" in result.reasons[0]
     assert "Trainer" not in nodes_run(result)
+    assert result.report is not None
+    assert "train-labels-idx1-ubyte.gz" in result.report.read_text()
 
 
 def test_a_model_server_that_is_not_there_fails_the_run(
