@@ -76,6 +76,12 @@ class InfraValidationSettings(Settings):
 class PushSettings(Settings):
     """The versioned serving directory."""
 
+    destination: str | None = Field(
+        None,
+        min_length=1,
+        description="the model's base path: a folder, or a URI that TensorFlow reaches, such as "
+        "gs://bucket/models/name; None: serving/NAME in the workdir",
+    )
     keep: int = Field(5, ge=2, description="versions kept beside those served or labelled")
     fail_when_refused: bool = Field(False, description="a refused model fails the Pusher node")
     live_server: str | None = Field(
@@ -189,8 +195,13 @@ class Config(Settings):
 
     @property
     def serving_dir(self) -> Path:
-        """The model's base path: its versions are the numbered folders in it."""
+        """The workdir's own place for the model: its versions are the numbered folders in it."""
         return self.workdir / "serving" / self.serving.model_name
+
+    @property
+    def serving_base(self) -> str:
+        """The model's base path, perhaps elsewhere: what is pushed to and compared with."""
+        return self.push.destination or str(self.serving_dir)
 
     @property
     def runs_dir(self) -> Path:

@@ -138,7 +138,7 @@ def run_fingerprint(config: Config) -> str:
             node_fingerprints(config),
             _module_digests(["pipeline.definition"]),
             _data_digest(config),
-            str(config.serving_dir),
+            config.serving_base,
             [config.tuning.minutes, config.tuning.trials] if config.tuning.enabled else None,
         ]
     )

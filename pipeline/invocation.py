@@ -11,6 +11,8 @@ from pipeline.config import DEFAULT_WORKDIR
 def command(arguments: str, workdir: Path | None = None) -> str:
     """Returns a command line of this program, called as it was called itself.
 
+    The file of settings that it was given is given again, last: it may name model and workdir.
+
     Args:
         arguments: the verb and what follows, quoted for a shell.
         workdir: is named if it is not the default one.
@@ -18,7 +20,16 @@ def command(arguments: str, workdir: Path | None = None) -> str:
     place = (
         f" --workdir {shlex.quote(str(workdir))}" if workdir not in (None, DEFAULT_WORKDIR) else ""
     )
-    return f"{_program()} {arguments}{place}"
+    return f"{_program()} {arguments}{place}{_settings_file()}"
+
+
+def _settings_file() -> str:
+    for position, word in enumerate(sys.argv):
+        name, _, value = word.partition("=")
+        if name == "--config":
+            file = value or next(iter(sys.argv[position + 1 :]), "")
+            return f" --config {shlex.quote(file)}"
+    return ""
 
 
 def _program() -> str:

@@ -49,7 +49,7 @@ def list_versions(
 
     settings = _load(workdir, config, overrides)
     with _usage_errors():
-        listing = models_report.listing(settings.serving_dir, settings.serving.model_name, server)
+        listing = models_report.listing(settings.serving_base, settings.serving.model_name, server)
     if as_json:
         print(listing.model_dump_json())
     else:
@@ -101,7 +101,7 @@ def rollback(
     settings = _load(workdir, config, overrides)
     with _usage_errors():
         done = roll_back(
-            VersionStore(settings.serving_dir),
+            VersionStore(settings.serving_base),
             version,
             reason,
             allow_last=force,
@@ -132,7 +132,7 @@ def prune(
     with _usage_errors():
         states = live_states(server, settings.serving.model_name) if server else {}
         live = [number for number, state in states.items() if state.state == "AVAILABLE"]
-        store = versions.VersionStore(settings.serving_dir)
+        store = versions.VersionStore(settings.serving_base)
         removed = versions.prune(store, keep or settings.push.keep, live)
     text = ", ".join(map(str, removed)) if removed else "nothing"
     _say(as_json, {"removed": removed}, f"removed {text}")
@@ -165,7 +165,7 @@ def label(
     if remove == (version is not None):
         raise UsageError("give either a version or --remove")
     settings = _load(workdir, config, overrides)
-    store = versions.VersionStore(settings.serving_dir)
+    store = versions.VersionStore(settings.serving_base)
     with _usage_errors():
         state = versions.move_label(
             store,

@@ -47,11 +47,11 @@ class Listing(BaseModel):
     versions: list[ListedVersion]
 
 
-def listing(directory: Path, model_name: str, server: str | None) -> Listing:
+def listing(directory: str | Path, model_name: str, server: str | None) -> Listing:
     """Collects the versions of a model.
 
     Args:
-        directory: the model's base directory.
+        directory: the model's base directory, a path or URI.
         model_name: under which a server serves it.
         server: REST address of a server that is asked what is live; None: no question.
 
@@ -114,7 +114,7 @@ def churn_between(config: Config, before: int, after: int) -> "Churn":
         UnknownVersionError: a version has no directory, or no run left examples to compare on.
     """
     directories = [
-        _directory(VersionStore(config.serving_dir), number) for number in (before, after)
+        _directory(VersionStore(config.serving_base), number) for number in (before, after)
     ]
     files = evaluated_examples(config.pipeline_root)
     # TensorFlow takes seconds to import; the mistakes above are told at once.

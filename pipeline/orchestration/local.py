@@ -53,7 +53,7 @@ def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
         if config.fetches_data:
             obtain(config.data_root / "official", config.data.source)
         result.fingerprint = run_fingerprint(config)
-        store = VersionStore(config.serving_dir)
+        store = VersionStore(config.serving_base)
         served = store.newest_served()
         result.baseline_version = served.number if served else None
         intact = served is None or store.is_intact(served)

@@ -41,7 +41,7 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
         console.print(f"\nthe best hyperparameters, for --config in {tuned_file(config)}:")
         console.print(toml_snippet(config, result.tuned).rstrip(), markup=False)
     headline = _HEADLINES[result.status].format(
-        version=result.version, serving_dir=config.serving_dir
+        version=result.version, serving_dir=config.serving_base
     )
     console.print()
     for reason in result.reasons:

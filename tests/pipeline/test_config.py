@@ -86,3 +86,9 @@ def test_a_data_root_of_ones_own_comes_before_the_sample(tmp_path: Path) -> None
     assert config.data_root == tmp_path
     assert not config.fetches_data
     assert load_config(workdir=tmp_path).fetches_data
+
+
+def test_what_is_pushed_to_is_in_the_workdir_or_wherever_it_is_said(tmp_path: Path) -> None:
+    assert load_config(workdir=tmp_path).serving_base == f"{tmp_path}/serving/fashion_mnist"
+    bucket = "gs://bucket/models/fashion_mnist"
+    assert load_config(overrides=[f"push.destination={bucket}"]).serving_base == bucket

@@ -33,3 +33,12 @@ def test_only_a_workdir_of_ones_own_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("UV", raising=False)
     assert command("run", DEFAULT_WORKDIR) == "python runner.py run"
     assert command("run", Path("/my data")) == "python runner.py run --workdir '/my data'"
+
+
+@pytest.mark.parametrize("given", [["--config", "my shop.toml"], ["--config=my shop.toml"]])
+def test_the_file_of_settings_is_given_again(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["runner.py", "run", *given, "--json"])
+    monkeypatch.delenv("UV", raising=False)
+    assert command("models list") == "python runner.py models list --config 'my shop.toml'"
