@@ -36,6 +36,10 @@ from pipeline.metadata import connection_config
 
 PIPELINE_NAME = "fashion-mnist"
 
+# TFX stands in for a module that the functions of TensorFlow Data Validation import but no package
+# has any more. A Beam worker in another process has to import it before it reads such a function.
+_WORKERS_IMPORT_TFX = "--beam_plugins=tfx"
+
 
 def create_pipeline(
     config: Config,
@@ -191,7 +195,7 @@ def create_pipeline(
         metadata_connection_config=connection_config(config),
         components=nodes,
         enable_cache=True,
-        beam_pipeline_args=list(config.beam.pipeline_args),
+        beam_pipeline_args=[*config.beam.pipeline_args, _WORKERS_IMPORT_TFX],
     )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ _RUN_ID_PARAMETER = "pipeline-run-id"
 # Custom properties of an execution that did not succeed, for which TFX records no reason.
 STATUS_PROPERTY = "status"
 REASONS_PROPERTY = "reasons"
+
+
+# Beam gives worker processes that it starts on this machine none of a pipeline's options. The one
+# here has them import TFX, see `pipeline.definition`.
+_BEAM_WORKER_OPTIONS = Path(__file__).with_name("beam_worker_options.json")
 
 
 class MetadataUnreachable(Exception):
@@ -107,6 +113,7 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
     """
     node = _find(ir, node_id)
     deployment = runner_utils.extract_local_deployment_config(ir)
+    os.environ.setdefault("PIPELINE_OPTIONS_FILE", str(_BEAM_WORKER_OPTIONS))
     _clear_earlier_attempt(ir, node)
     try:
         launcher.Launcher(
