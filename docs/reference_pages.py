@@ -1,5 +1,6 @@
 """Writes the reference at build time: settings, command line and the public Python modules."""
 
+import inspect
 import sys
 import types
 import typing
@@ -45,7 +46,7 @@ def settings_page() -> Iterator[str]:
     for name, field in Config.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            yield f"\n## {name}\n\n{section.__doc__ or ''}\n"
+            yield f"\n## {name}\n\n{inspect.getdoc(section) or ''}\n"
             yield from _table(f"{name}.", section)
     yield "\n## Presets\n\n| preset | differs from the defaults in |\n|---|---|"
     for preset in Preset:
