@@ -72,7 +72,7 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
     served_model = ServedModel(
-        serving_dir=str(config.serving_dir),
+        serving_dir=config.serving_base,
         signature=EVALUATED_SIGNATURE if config.evaluation.baseline else None,
     )
     distribution_validator = SpanDistributionValidator(
@@ -161,7 +161,7 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         examples=example_gen.outputs["examples"],
         statistics=statistics_gen.outputs["statistics"],
-        destination=str(config.serving_dir),
+        destination=config.serving_base,
         keep=config.push.keep,
         fail_when_refused=config.push.fail_when_refused,
         code_revision=code_revision(),
