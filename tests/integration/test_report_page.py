@@ -1,13 +1,19 @@
 """The report of a real run in a real browser: it renders, on any screen and in the dark."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
 from components.tfma_metrics import read_metrics
+from pipeline.config import ROOT, load_config
 from pipeline.evaluation import ACCURACY
 from pipeline.features import CLASS_LABELS
+from pipeline.orchestration.compiler import compile_pipeline
+from pipeline.orchestration.ir import write_ir
+from pipeline.result import RunResult
 from tests.conftest import SmokeRun
 
 pytestmark = pytest.mark.integration
@@ -116,3 +122,15 @@ def test_the_history_is_one_click_away_and_leads_back(smoke_run: SmokeRun, page:
     assert page.get_by_role("heading", level=1).inner_text() == "fashion_mnist"
     page.locator("#versions").get_by_role("link", name=smoke_run.result.run_id).click()
     assert str(smoke_run.result.version) in page.get_by_role("heading", level=1).inner_text()
+
+
+def test_an_orchestrators_last_task_writes_the_page(smoke_run: SmokeRun, tmp_path: Path) -> None:
+    (tmp_path / "metadata.sqlite").write_bytes((smoke_run.workdir / "metadata.sqlite").read_bytes())
+    ir = tmp_path / "pipeline.ir.json"
+    write_ir(compile_pipeline(load_config("smoke", workdir=tmp_path)), ir)
+    run_id = smoke_run.result.run_id
+    command = [sys.executable, "-m", "pipeline.orchestration.record_result", str(ir), run_id]
+    task = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = RunResult.model_validate_json(task.stdout)
+    assert result.report == tmp_path / "reports" / run_id / "index.html"
+    assert f"Pushed version {smoke_run.result.version}" in result.report.read_text()
