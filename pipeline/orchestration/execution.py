@@ -42,7 +42,7 @@ def run_nodes(config: Config, result: RunResult, progress: Progress) -> None:
             result.search_fingerprint = result.fingerprint
             result.fingerprint = run_fingerprint(without_search(config, result.tuned))
         # Before the verdict is on record: an identical run would only repeat that.
-        quarantine_refused_span(config.data_root, config.data.window, result)
+        quarantine_refused_span(config.data_root, result)
         result.write(config.runs_dir)
         if result.finished_at:
             return

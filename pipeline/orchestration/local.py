@@ -11,7 +11,7 @@ from pipeline.fingerprint import run_fingerprint
 from pipeline.orchestration import history, lock
 from pipeline.orchestration.bytecode import keep_bytecode
 from pipeline.orchestration.progress import Progress
-from pipeline.orchestration.quarantine import quarantine_refused_span
+from pipeline.orchestration.quarantine import name_refused_span, quarantine_refused_span
 from pipeline.result import RunResult, Status
 from serving.versions import VersionStore
 
@@ -71,7 +71,8 @@ def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
         result.finish(Status.DATA_REFUSED, [str(error)])
     except DataRefused as refused:
         result.finish(Status.DATA_REFUSED, refused.reasons)
-        quarantine_refused_span(config.data_root, config.data.window, result)
+        name_refused_span(config.data_root, config.data.window, result)
+        quarantine_refused_span(config.data_root, result)
     except KeyboardInterrupt:
         result.finish(Status.INTERRUPTED, ["interrupted; the next run goes on from the cache"])
     except Exception as error:

@@ -20,13 +20,10 @@ def blamed_span(reasons: Iterable[str], spans_read: Iterable[int]) -> int | None
     return max(spans_read, default=None)
 
 
-def quarantine_refused_span(
+def name_refused_span(
     data_root: Path, window: int, result: RunResult, last_span: int | None = None
 ) -> None:
-    """Quarantines the span that a refusal is owed to, if it is owed to one.
-
-    The result names the span when the model missed the threshold on its held-out part. When the
-    data was refused, it is found out here, and named from then on.
+    """Finds out which span refused data is put down to, unless the result names it already.
 
     Args:
         data_root: the folder with `official/` and `spans/`.
@@ -38,5 +35,14 @@ def quarantine_refused_span(
         numbers = spans.list_spans(data_root)
         read = layout.window(numbers, window, spans.quarantined(data_root), last_span)
         result.refused_span = blamed_span(result.reasons, read)
+
+
+def quarantine_refused_span(data_root: Path, result: RunResult) -> None:
+    """Quarantines the span that a refusal, of data or of a model, is put down to, if there is one.
+
+    Args:
+        data_root: the folder with `official/` and `spans/`.
+        result: of the run, with its verdict.
+    """
     if result.refused_span is not None:
         spans.quarantine(data_root, result.refused_span, "; ".join(result.reasons))

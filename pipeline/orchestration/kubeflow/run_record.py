@@ -18,7 +18,7 @@ from tfx.types import Artifact
 
 from components.refusal import DataRefused
 from pipeline.orchestration import lock, verdict
-from pipeline.orchestration.quarantine import quarantine_refused_span
+from pipeline.orchestration.quarantine import name_refused_span, quarantine_refused_span
 from pipeline.result import NodeResult, NodeState, RunResult, Status
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ class StepRecorder:
                 node = result.node(self._step.node_id)
                 change(result, node)
                 node.seconds = round(time.monotonic() - self._started, 1)
-                quarantine_refused_span(self._step.data_root, self._step.window, result)
+                name_refused_span(self._step.data_root, self._step.window, result)
+            quarantine_refused_span(self._step.data_root, result)
         except OSError as error:
             logger.warning("the run's record cannot be written: %s", error)
 
