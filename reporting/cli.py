@@ -123,6 +123,6 @@ def write_again(config: "Config", run: str | None, result: "RunResult | None") -
 
         ir = compile_pipeline(config)
         result = result or result_from_metadata(ir, run or "")
-    result.report = write_report(result, config.workdir, config.serving_dir, ir)
+    result.report = write_report(result, config.workdir, config.serving_base, ir)
     result.write(config.runs_dir)
     return result.report

@@ -42,19 +42,19 @@ def page_of(workdir: Path, run_id: str) -> str | None:
 
 
 def history_page(
-    workdir: Path, serving_dir: Path, store: "MetadataStore | None" = None
+    workdir: Path, serving_base: str, store: "MetadataStore | None" = None
 ) -> HistoryPage:
     """Collects the history of a workdir.
 
     Args:
         workdir: holds `runs/` and `reports/`.
-        serving_dir: holds the versions.
+        serving_base: the base path that holds the versions.
         store: the metadata, which knows the sizes and latencies of versions; None: left out.
     """
-    recorded = [version for version in VersionStore(serving_dir).versions() if version.record]
+    recorded = [version for version in VersionStore(serving_base).versions() if version.record]
     newest = recorded[:_LISTED_VERSIONS]
     return HistoryPage(
-        model_name=serving_dir.name,
+        model_name=serving_base.rstrip("/").rpartition("/")[2],
         versions=[_listed(workdir, version, store) for version in reversed(newest)],
         runs=earlier_runs(workdir),
     )

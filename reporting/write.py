@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def attach_report(
     result: RunResult,
     workdir: Path,
-    serving_dir: Path,
+    serving_base: str,
     compiled: "Callable[[], pipeline_pb2.Pipeline] | None" = None,
 ) -> None:
     """Writes the pages of a run and names the run's in its result; logs it if that fails.
@@ -28,12 +28,12 @@ def attach_report(
     Args:
         result: of a run that is over; nothing else about it changes.
         workdir: where it ran.
-        serving_dir: the model's base directory.
+        serving_base: the model's base path.
         compiled: returns the pipeline that it ran; None: no node was run.
     """
     try:
         ir = compiled() if compiled else None
-        result.report = write_report(result, workdir, serving_dir, ir)
+        result.report = write_report(result, workdir, serving_base, ir)
     except KeyboardInterrupt:
         logger.warning("no report was written: interrupted")
     except Exception as error:
@@ -44,7 +44,7 @@ def attach_report(
 def write_report(
     result: RunResult,
     workdir: Path,
-    serving_dir: Path,
+    serving_base: str,
     ir: "pipeline_pb2.Pipeline | None" = None,
 ) -> Path:
     """Writes `reports/<run id>/index.html` and `reports/index.html`.
@@ -52,7 +52,7 @@ def write_report(
     Args:
         result: of a run that is over.
         workdir: where it ran.
-        serving_dir: the model's base directory.
+        serving_base: the model's base path.
         ir: the pipeline that it ran; None: no node was run, and there is no more than the result.
 
     Returns:
@@ -65,12 +65,12 @@ def write_report(
     page = Page(
         result=result,
         earlier=earlier_runs(workdir, before=result.started_at),
-        baseline_page=_baseline_page(result, workdir, serving_dir),
+        baseline_page=_baseline_page(result, workdir, serving_base),
     )
     path = workdir / "reports" / result.run_id / PAGE_NAME
     if ir is None:
         _write(path, render_page(page))
-        history = history_page(workdir, serving_dir)
+        history = history_page(workdir, serving_base)
     else:
         # They import TensorFlow and TFX, which a run with unreadable data does without.
         from pipeline.orchestration.launch import open_metadata
@@ -80,15 +80,15 @@ def write_report(
         with open_metadata(ir) as handle:
             collect(page, ir, Evidence(handle.store, result.run_id))
             _write(path, render_page(page))
-            history = history_page(workdir, serving_dir, handle.store)
+            history = history_page(workdir, serving_base, handle.store)
     _write(workdir / "reports" / PAGE_NAME, render_history(history))
     return path
 
 
-def _baseline_page(result: RunResult, workdir: Path, serving_dir: Path) -> str | None:
+def _baseline_page(result: RunResult, workdir: Path, serving_base: str) -> str | None:
     if result.baseline_version is None:
         return None
-    baseline = VersionStore(serving_dir).get(result.baseline_version)
+    baseline = VersionStore(serving_base).get(result.baseline_version)
     return page_of(workdir, baseline.record.run_id) if baseline and baseline.record else None
 
 

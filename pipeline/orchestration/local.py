@@ -92,6 +92,6 @@ def _report(config: Config, result: RunResult, progress: Progress) -> None:
 
     progress.phase("writing the report")
     attach_report(
-        result, config.workdir, config.serving_dir, compiled=compiled if result.nodes else None
+        result, config.workdir, config.serving_base, compiled=compiled if result.nodes else None
     )
     result.write(config.runs_dir)

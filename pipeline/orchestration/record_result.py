@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name_refused_span(data_root, window, result, options.last_span or None)
     result.write(workdir / "runs")
     quarantine_refused_span(data_root, result)
-    attach_report(result, workdir, _serving_dir(ir), compiled=lambda: ir)
+    attach_report(result, workdir, _serving_base(ir), compiled=lambda: ir)
     result.write(workdir / "runs")
     print(result.model_dump_json(), file=terminal.stdout)
     return 0
@@ -76,11 +76,11 @@ def _data_read(ir: "pipeline_pb2.Pipeline") -> tuple[Path, int]:
     raise UsageError("the pipeline reads no data")
 
 
-def _serving_dir(ir: "pipeline_pb2.Pipeline") -> Path:
+def _serving_base(ir: "pipeline_pb2.Pipeline") -> str:
     for node in ir.nodes:
         parameters = node.pipeline_node.parameters.parameters
         if "serving_dir" in parameters:
-            return Path(parameters["serving_dir"].field_value.string_value)
+            return str(parameters["serving_dir"].field_value.string_value)
     raise UsageError("the pipeline serves no model")
 
 

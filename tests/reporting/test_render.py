@@ -142,6 +142,13 @@ def test_refused_data_shows_the_reasons_and_the_span_to_blame() -> None:
     assert "quality" not in document.values("id")
 
 
+def test_without_evaluators_artifact_the_results_own_numbers_are_shown(page: Page) -> None:
+    page.quality = None
+    text = Document(render_page(page)).text
+    for label, quality in page.result.classes.items():
+        assert f"{label} {quality.precision:.4f} {quality.recall:.4f} {quality.auc:.4f}" in text
+
+
 def test_a_missed_threshold_is_marked_where_it_was_missed(page: Page) -> None:
     assert page.quality is not None
     shirt = next(row for row in page.quality.classes if row.label == "Shirt")

@@ -50,9 +50,9 @@ def test_the_history_lists_versions_with_size_and_latency(smoke_run: SmokeRun) -
 
 def test_a_page_links_to_earlier_runs(tmp_path: Path) -> None:
     earlier = refused("a")
-    write_report(earlier, tmp_path, tmp_path / "serving")
+    write_report(earlier, tmp_path, str(tmp_path / "serving"))
     earlier.write(tmp_path / "runs")
-    page = write_report(refused("b"), tmp_path, tmp_path / "serving").read_text()
+    page = write_report(refused("b"), tmp_path, str(tmp_path / "serving")).read_text()
     assert 'href="../a/index.html"' in page
 
 
@@ -62,7 +62,7 @@ def test_a_run_that_read_no_data_gets_a_page_without_tensorflow(tmp_path: Path) 
         "from datetime import UTC, datetime\n"
         "from pipeline.result import RunResult\nfrom reporting.write import write_report\n"
         "result = RunResult(run_id='r', started_at=datetime.now(UTC))\n"
-        f"write_report(result, Path({str(tmp_path)!r}), Path({str(tmp_path)!r}) / 'serving')\n"
+        f"write_report(result, Path({str(tmp_path)!r}), {str(tmp_path / 'serving')!r})\n"
         "sys.exit(1 if {'tensorflow', 'tfx', 'ml_metadata'} & set(sys.modules) else 0)\n"
     )
     assert subprocess.run([sys.executable, "-c", ask], cwd=ROOT).returncode == 0
@@ -76,7 +76,7 @@ def test_a_report_that_cannot_be_written_is_one_line_in_the_log(
     result = refused("r", reasons=["bad labels"])
     before = result.model_copy()
     with caplog.at_level(logging.WARNING, logger="reporting"):
-        attach_report(result, tmp_path, tmp_path / "serving")
+        attach_report(result, tmp_path, str(tmp_path / "serving"))
     assert result == before
     lines = [record for record in caplog.records if record.name == "reporting.write"]
     assert len(lines) == 1
@@ -91,7 +91,7 @@ def test_no_mishap_gets_out_of_writing_a_report(
         raise mishap
 
     result = refused("r")
-    attach_report(result, tmp_path, tmp_path / "serving", compiled=fails)
+    attach_report(result, tmp_path, str(tmp_path / "serving"), compiled=fails)
     assert result.report is None
 
 
@@ -129,7 +129,7 @@ def test_a_rebuilt_page_says_the_same_as_the_runs_own(reported: Reported, tmp_pa
     result = reported.run.result
     assert result.report is not None
     page = write_report(
-        result, tmp_path, reported.config.serving_dir, compile_pipeline(reported.config)
+        result, tmp_path, reported.config.serving_base, compile_pipeline(reported.config)
     )
     # Where it lies makes no difference: there is no run before it in either place.
     assert page.read_text() == result.report.read_text()
