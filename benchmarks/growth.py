@@ -1,0 +1,170 @@
+"""Time and memory of the data-parallel nodes as the data grows: 1, 10 and 30 times the images.
+
+    python -m benchmarks.growth [--base 60000] [--factors 1 10 30] [--output FILE.md]
+
+The official images are repeated with noise, so that no two are equal, and go through ExampleGen,
+statistics, validation, Transform and Evaluator, whose model is untrained: its answers cost the
+same. Every factor is a process of its own; memory is its peak during the node, imports included.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.idx_example_gen import idx
+from data.fashion_mnist import obtain
+from pipeline.code_revision import code_revision
+from pipeline.config import ROOT, load_config
+from pipeline.orchestration.bytecode import keep_bytecode
+
+OFFICIAL_TRAINING_IMAGES = 60_000
+MEMORY_LIMIT_MEGABYTES = 4_000
+_NOISE = 8
+_MEASURED = ("IdxExampleGen", "StatisticsGen", "Transform", "Evaluator")
+
+# By node: seconds, processor seconds, and megabytes at the peak.
+Costs = dict[str, tuple[float, float, float]]
+
+
+def main() -> None:
+    """Measures every factor and prints the table; writes it to --output if given."""
+    arguments = _arguments()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure)))
+        return
+    keep_bytecode()
+    load_before = os.getloadavg()[0]
+    found: dict[int, Costs] = {}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        official = Path(folder) / "official"
+        obtain(official, arguments.source)
+        for factor in arguments.factors:
+            workdir = Path(folder) / f"times-{factor}"
+            grow(official, workdir / "root" / "official", arguments.base, factor)
+            found[factor] = _in_a_process(workdir)
+            subprocess.run(["rm", "-r", str(workdir)], check=True)
+    lines = list(report(arguments, load_before, found))
+    print("\n".join(lines))
+    if arguments.output:
+        arguments.output.write_text("\n".join(lines) + "\n")
+
+
+def grow(official: Path, target: Path, base: int, factor: int) -> None:
+    """Writes `base` training images, and a sixth as many test images, `factor` times."""
+    target.mkdir(parents=True)
+    random = np.random.default_rng(factor)
+    for part, count in (("train", base), ("t10k", base // 6)):
+        images = idx.read_images(official / f"{part}-images-idx3-ubyte.gz")[:count]
+        labels = idx.read_labels(official / f"{part}-labels-idx1-ubyte.gz")[:count]
+        repeated = np.empty((factor, *images.shape), np.uint8)
+        for copy in repeated:
+            noise = random.integers(-_NOISE, _NOISE + 1, images.shape, dtype=np.int16)
+            copy[:] = np.clip(images + noise, 0, 255)
+        idx.write(target / f"{part}-images-idx3-ubyte", repeated.reshape(-1, *images.shape[1:]))
+        idx.write(target / f"{part}-labels-idx1-ubyte", np.tile(labels, factor))
+
+
+def measure(workdir: Path) -> Costs:
+    """Runs the nodes on the data below `workdir` and returns what each of them cost."""
+    from pipeline.orchestration.compiler import compile_pipeline
+    from pipeline.orchestration.launch import node_ids, run_node, with_run_id
+
+    config = load_config(
+        "default",
+        workdir=workdir,
+        data__root=workdir / "root",
+        data__stop_on_drift=False,
+    )
+    ir = with_run_id(compile_pipeline(config), "growth")
+    for node in ir.nodes:
+        if node.pipeline_node.node_info.id == "Trainer":
+            run_fn = node.pipeline_node.parameters.parameters["run_fn"]
+            run_fn.field_value.string_value = f"benchmarks.growth.{export_untrained.__name__}"
+    costs: Costs = {}
+    nodes = node_ids(ir)
+    for node_id in nodes[: nodes.index(_MEASURED[-1]) + 1]:
+        # From here on the kernel measures the peak anew.
+        Path("/proc/self/clear_refs").write_text("5")
+        began, processor = time.monotonic(), time.process_time()
+        run_node(ir, node_id)
+        seconds = time.monotonic() - began
+        costs[node_id] = (seconds, time.process_time() - processor, _peak_megabytes())
+    return {node_id: costs[node_id] for node_id in _MEASURED}
+
+
+def export_untrained(fn_args: Any) -> None:
+    """What Trainer calls here instead of a training."""
+    import tensorflow_transform as tft
+
+    from pipeline.model import build_model
+    from pipeline.signatures import ServingModule, export
+
+    model = build_model(load_config("default").training)
+    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    export(ServingModule(model, transform_output), Path(fn_args.serving_model_dir))
+
+
+def _peak_megabytes() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError("the kernel does not tell the peak")
+
+
+def _in_a_process(workdir: Path) -> Costs:
+    command = [sys.executable, "-m", "benchmarks.growth", "--measure", str(workdir)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if process.returncode:
+        raise SystemExit(process.stderr[-2000:])
+    costs: Costs = json.loads(process.stdout.splitlines()[-1])
+    return costs
+
+
+def report(arguments: argparse.Namespace, load: float, found: dict[int, Costs]) -> Iterator[str]:
+    """Yields the lines of the report, in Markdown."""
+    least = min(found)
+    yield "# The data-parallel nodes as the data grows"
+    yield ""
+    yield (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, revision {code_revision()}, {os.cpu_count()} "
+        f"cores ({platform.machine()}), load average before {load:.1f}. "
+        f"`python -m benchmarks.growth --base {arguments.base}`: {arguments.base:,} training images"
+        f" and {arguments.base // 6:,} test images, times the factor. Limit of memory: "
+        f"{MEMORY_LIMIT_MEGABYTES:,} MB."
+    )
+    yield ""
+    yield "| node | data | s | processor, s | growth of the latter | peak memory, MB |"
+    yield "|---|---|---|---|---|---|"
+    for node in found[least]:
+        for factor, costs in found.items():
+            seconds, processor, memory = costs[node]
+            growth = processor / found[least][node][1]
+            yield (
+                f"| {node} | x {factor} | {seconds:.1f} | {processor:.1f} | x {growth:.1f} "
+                f"| {memory:,.0f} |"
+            )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--base", type=int, default=OFFICIAL_TRAINING_IMAGES)
+    parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 30])
+    parser.add_argument("--source", type=Path, help="folder with the four official files")
+    parser.add_argument("--output", type=Path, help="Markdown file to write the report to")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
