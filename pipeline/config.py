@@ -195,13 +195,22 @@ class Config(Settings):
 
     @property
     def serving_dir(self) -> Path:
-        """The workdir's own place for the model: its versions are the numbered folders in it."""
+        """The model's base path, unless that is a URI: its versions are the numbered folders."""
+        if self.push.destination and not self.pushes_to_uri:
+            return Path(self.push.destination).expanduser().resolve()
         return self.workdir / "serving" / self.serving.model_name
 
     @property
     def serving_base(self) -> str:
-        """The model's base path, perhaps elsewhere: what is pushed to and compared with."""
-        return self.push.destination or str(self.serving_dir)
+        """The model's base path, a folder or a URI: what is pushed to and compared with."""
+        if self.push.destination and self.pushes_to_uri:
+            return self.push.destination
+        return str(self.serving_dir)
+
+    @property
+    def pushes_to_uri(self) -> bool:
+        """Whether the model's base path is no folder of this machine."""
+        return "://" in (self.push.destination or "")
 
     @property
     def runs_dir(self) -> Path:

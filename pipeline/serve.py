@@ -99,6 +99,11 @@ def serving(
         UsageError: nothing was pushed, a port is taken, or the server is not to be had.
         ServerFailedError: the server ended or gave the model up.
     """
+    if config.pushes_to_uri:
+        raise UsageError(
+            f"serve works on local folders; for push.destination = {config.serving_base} start "
+            f"tensorflow_model_server with --model_base_path={config.serving_base}"
+        )
     store = VersionStore(config.serving_dir)
     wanted = _wanted_versions(store, config)
     _check_ports(address)

@@ -156,11 +156,11 @@ def _postgresql(host: str, port: int) -> Finding:
 
 def served(config: Config) -> list[Finding]:
     """What was pushed."""
-    versions = VersionStore(config.serving_dir).served()
+    versions = VersionStore(config.serving_base).served()
     if not versions:
-        text = f"nothing pushed to {config.serving_dir} yet"
+        text = f"nothing pushed to {config.serving_base} yet"
         return [Finding(subject="served", state=State.NOTE, text=text, advice="`runner.py run`")]
-    text = f"version {versions[0].number}, the newest of {len(versions)}, in {config.serving_dir}"
+    text = f"version {versions[0].number}, the newest of {len(versions)}, in {config.serving_base}"
     return [Finding(subject="served", state=State.OK, text=text)]
 
 

@@ -90,5 +90,8 @@ def test_a_data_root_of_ones_own_comes_before_the_sample(tmp_path: Path) -> None
 
 def test_what_is_pushed_to_is_in_the_workdir_or_wherever_it_is_said(tmp_path: Path) -> None:
     assert load_config(workdir=tmp_path).serving_base == f"{tmp_path}/serving/fashion_mnist"
+    folder = load_config(overrides=["push.destination=~/models/shop"])
+    assert folder.serving_dir == Path("~/models/shop").expanduser()
+    assert folder.serving_base == str(folder.serving_dir)
     bucket = "gs://bucket/models/fashion_mnist"
     assert load_config(overrides=[f"push.destination={bucket}"]).serving_base == bucket
