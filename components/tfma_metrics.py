@@ -48,6 +48,8 @@ def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metri
                 metrics.confusion_matrix = _confusion_matrix(value)
             elif kind == "double_value" and math.isfinite(value.double_value.value):
                 _target(metrics, where, key)[key.name] = value.double_value.value
+    # A class whose precision is NaN is found only with a later metric.
+    metrics.classes = dict(sorted(metrics.classes.items()))
     return metrics
 
 

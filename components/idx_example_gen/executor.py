@@ -40,23 +40,24 @@ Shard = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one file that go into one shard, in the file's order.
+    """Examples of one pair of files that go into one shard, in the files' order.
 
     Attributes:
-        place: position of the file in the layout.
-        origin: value of the feature `origin`.
-        images: uint8 [examples, height, width].
-        labels: uint8 [examples].
+        place: position of the pair in the layout.
+        pair: the files.
+        rows: positions of the examples in them, int64 [examples].
     """
 
     place: int
-    origin: str
-    images: Bytes
-    labels: Bytes
+    pair: Pair
+    rows: npt.NDArray[np.int64]
 
 
-class ReadPair(beam.DoFn):
-    """Turns the position and paths of a pair into batches, one for every shard it feeds."""
+class AssignShards(beam.DoFn):
+    """Turns the position and paths of a pair into batches, one for every shard it feeds.
+
+    The images stay in their files: Beam would hold them in memory, and more than once.
+    """
 
     def __init__(self, class_count: int, shard_counts: dict[str, int]) -> None:
         self._class_count = class_count
@@ -64,8 +65,9 @@ class ReadPair(beam.DoFn):
 
     def process(self, element: tuple[int, Pair]) -> Iterator[tuple[Shard, Batch]]:
         place, pair = element
-        images, labels = read_pair(pair, self._class_count)
+        images, _ = read_pair(pair, self._class_count)
         hashes = splits.digests(images)
+        del images
         split_of = splits.split_of(pair.role, hashes)
         for position, split in enumerate(splits.SPLITS):
             total = self._shard_counts[split]
@@ -73,15 +75,16 @@ class ReadPair(beam.DoFn):
             for number in range(total):
                 chosen = np.flatnonzero((split_of == position) & (shard_of == number))
                 if chosen.size:
-                    batch = Batch(place, pair.origin, images[chosen], labels[chosen])
-                    yield (split, number, total), batch
+                    yield (split, number, total), Batch(place, pair, chosen)
 
 
 class WriteShard(beam.DoFn):
     """Writes one shard as a file of tf.Examples, its examples in the order of the layout."""
 
-    def __init__(self, split_uris: dict[str, str]) -> None:
+    def __init__(self, class_count: int, split_uris: dict[str, str]) -> None:
+        self._class_count = class_count
         self._split_uris = split_uris
+        self._read: dict[int, tuple[Bytes, Bytes]] = {}
 
     def process(self, element: tuple[Shard, Iterable[Batch]]) -> None:
         (split, number, total), batches = element
@@ -90,21 +93,28 @@ class WriteShard(beam.DoFn):
         partial = f"{path}.partial"
         with tf.io.TFRecordWriter(partial, _RECORD_OPTIONS) as writer:
             for batch in sorted(batches, key=lambda batch: batch.place):
-                for example in _examples(batch):
+                if batch.place not in self._read:
+                    self._read[batch.place] = read_pair(batch.pair, self._class_count)
+                images, labels = self._read[batch.place]
+                for example in _examples(images[batch.rows], labels[batch.rows], batch.pair.origin):
                     writer.write(example)
         tf.io.gfile.rename(partial, path, overwrite=True)
 
+    def finish_bundle(self) -> None:
+        """Lets go of the images."""
+        self._read.clear()
 
-def _examples(batch: Batch) -> Iterator[bytes]:
-    pngs = tf.io.encode_png(batch.images[..., np.newaxis], compression=_PNG_COMPRESSION).numpy()
-    means: npt.NDArray[np.float64] = batch.images.mean(axis=(1, 2))
-    origin = batch.origin.encode()
-    for png, label, mean in zip(pngs, batch.labels.tolist(), means.tolist(), strict=True):
+
+def _examples(images: Bytes, labels: Bytes, origin: str) -> Iterator[bytes]:
+    pngs = tf.io.encode_png(images[..., np.newaxis], compression=_PNG_COMPRESSION).numpy()
+    means: npt.NDArray[np.float64] = images.mean(axis=(1, 2))
+    encoded_origin = origin.encode()
+    for png, label, mean in zip(pngs, labels.tolist(), means.tolist(), strict=True):
         example = tf.train.Example()
         feature = example.features.feature
         feature["image"].bytes_list.value.append(png)
         feature["label"].int64_list.value.append(label)
-        feature["origin"].bytes_list.value.append(origin)
+        feature["origin"].bytes_list.value.append(encoded_origin)
         feature["mean_pixel"].float_list.value.append(mean)
         yield example.SerializeToString(deterministic=True)
 
@@ -151,9 +161,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 pipeline
                 | "Files" >> beam.Create(list(enumerate(layout.pairs)))
                 | "Spread" >> beam.Reshuffle()
-                | "Read" >> beam.ParDo(ReadPair(class_count, shard_counts))
+                | "Assign" >> beam.ParDo(AssignShards(class_count, shard_counts))
                 | "Gather" >> beam.GroupByKey()
-                | "Write" >> beam.ParDo(WriteShard(split_uris))
+                | "Write" >> beam.ParDo(WriteShard(class_count, split_uris))
             )
         artifact.span = layout.newest_span
         artifact.set_string_custom_property(SPANS_PROPERTY, json.dumps(layout.spans))

@@ -84,6 +84,18 @@ def test_a_metric_that_could_not_be_computed_is_left_out(metrics: Metrics) -> No
     assert "auc" not in metrics.classes[1]
 
 
+def test_classes_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    late = {"name": "precision", **CLASS_0}
+    entries = [({"name": "precision", **CLASS_1}, value(1.0)), (late, value(0.5))]
+    with tf.io.TFRecordWriter(str(tmp_path / "metrics-00000-of-00001.tfrecord")) as writer:
+        pairs = [{"key": key, "value": metric} for key, metric in entries]
+        record = json_format.ParseDict(
+            {"metricKeysAndValues": pairs}, metrics_for_slice_pb2.MetricsForSlice()
+        )
+        writer.write(record.SerializeToString())
+    assert list(read_metrics(tmp_path).classes) == [0, 1]
+
+
 def test_slice_metrics_are_found_by_feature_and_value(metrics: Metrics) -> None:
     assert metrics.slices == {"origin:span-2": {"accuracy": 0.5}}
 
