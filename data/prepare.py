@@ -24,6 +24,8 @@ SCHEMA_FILE = "schema.pbtxt"
 
 _TEST_SHARE = 0.2
 _FEWEST_IMAGES = 5
+# The drift limits were measured on samples of 300 images and more.
+_SOUND_STATISTICS = 1000
 _LABEL_DOMAIN = re.compile(r'(int_domain \{ name: "label" min: 0 max: )\d+')
 
 
@@ -155,6 +157,8 @@ workdir = {_quoted(str(root / "var"))}
 root = {_quoted(str(root))}
 schema_file = {_quoted(str(root / SCHEMA_FILE))}
 labels = [{", ".join(map(_quoted, labels))}]
+# Batches of few pictures differ by chance more than the schema's drift limits allow.
+stop_on_drift = {"true" if train >= _SOUND_STATISTICS else "false"}
 
 [serving]
 model_name = {_quoted(name)}
