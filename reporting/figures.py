@@ -36,6 +36,8 @@ _MARKERS = ("o", "s", "^", "D")
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
+    # A dollar sign in the name of a class is one.
+    "text.parse_math": False,
     "font.size": 11,
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -57,6 +59,7 @@ _STYLE: dict[Any, Any] = {
 }
 # In points, so that a column of half the page, or a phone, shows text in a readable size.
 _WIDTH, _HEIGHT = 400, 260
+_TOP, _BOTTOM, _ROW_HEIGHT = 26, 44, 16
 # Shares of the width.
 _LEFT_OF_NUMBERS = 0.13
 _LEFT_OF_NAMES = 0.27
@@ -110,7 +113,7 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
     """The share of each class, one mark for each named part of the data."""
     labels = list(parts[0][1].classes)
     with rc_context(_STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES)
+        figure, axes = _figure(_LEFT_OF_NAMES, len(labels))
         for place, (name, part) in enumerate(parts):
             shares = [part.classes[label] / max(part.examples, 1) for label in labels]
             axes.plot(
@@ -135,10 +138,12 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
 
 def recalls(classes: Sequence[ClassMetrics]) -> str:
     """Recall of each class, and the served model's where there is one."""
+    # A class without images has none.
+    classes = [quality for quality in classes if "recall" in quality.metrics]
     found = [quality.metrics["recall"] for quality in classes]
     rows = range(len(found))
     with rc_context(_STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES)
+        figure, axes = _figure(_LEFT_OF_NAMES, len(found))
         before = {row: value for row in rows if (value := found[row].baseline) is not None}
         if before:
             served, places = list(before.values()), list(before)
@@ -197,7 +202,7 @@ def latencies(signatures: Sequence[SignatureLatency]) -> str:
     medians = [each.p50_ms for each in signatures]
     tails = [each.p99_ms for each in signatures]
     with rc_context(_STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES)
+        figure, axes = _figure(_LEFT_OF_NAMES, len(signatures))
         axes.hlines(rows, medians, tails, color=_LINE, linewidth=2)
         axes.plot(medians, rows, "o", color=_SERIES[0], label="median")
         axes.plot(tails, rows, "s", color=_SERIES[1], label="99th percentile")
@@ -293,10 +298,11 @@ def _over_versions(
         return _svg(name, figure)
 
 
-def _figure(left: float = _LEFT_OF_NUMBERS) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
+def _figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes]:
+    height = max(_HEIGHT, _ROW_HEIGHT * rows + _TOP + _BOTTOM)
+    figure = Figure(figsize=(_WIDTH / 72, height / 72))
     # Matplotlib can find the margins by itself, by drawing everything twice.
-    figure.subplots_adjust(left=left, right=0.985, bottom=0.17, top=0.9)
+    figure.subplots_adjust(left=left, right=0.985, bottom=_BOTTOM / height, top=1 - _TOP / height)
     return figure, figure.subplots()
 
 

@@ -75,6 +75,13 @@ def test_the_numbers_of_the_result_are_on_the_page(reported: Reported, document:
         assert f"{node.id}: done, {node.seconds:.1f} s" in "".join(document.values("aria-label"))
 
 
+def test_the_calibration_error_is_evaluators(reported: Reported, document: Document) -> None:
+    assert reported.page.quality is not None
+    values = {metric.name: metric.value for metric in reported.page.quality.overall}
+    error = values["expected_calibration_error"]
+    assert f"The expected calibration error, by Evaluator, is {error:.4f}" in document.text
+
+
 def test_the_checksums_and_the_lineage_are_on_the_page(
     reported: Reported, document: Document
 ) -> None:
@@ -147,6 +154,15 @@ def test_without_evaluators_artifact_the_results_own_numbers_are_shown(page: Pag
     text = Document(render_page(page)).text
     for label, quality in page.result.classes.items():
         assert f"{label} {quality.precision:.4f} {quality.recall:.4f} {quality.auc:.4f}" in text
+
+
+def test_a_class_without_evaluated_images_is_listed_without_numbers(page: Page) -> None:
+    assert page.quality is not None
+    page.quality.classes[3].metrics = {}
+    page.quality.classes[4].label = "Coat < 50 $ or > 99 $"
+    document = Document(render_page(page))
+    assert document.text.count("Dress") > 1
+    assert "Coat < 50 $ or > 99 $" in document.text
 
 
 def test_a_missed_threshold_is_marked_where_it_was_missed(page: Page) -> None:
