@@ -18,9 +18,11 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from components.idx_example_gen.idx import read_images
+from components.infra_validator.model_servers.ownership import OWNER_VARIABLE
 from pipeline.features import CLASS_LABELS
 from tests.conftest import ROOT, SmokeRun, run_runner
 from tests.integration.conftest import free_port
+from tests.integration.serving_image import build_image, missing_engine
 
 pytestmark = pytest.mark.integration
 
@@ -51,18 +53,11 @@ def processes_of(parent: psutil.Process) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-@pytest.fixture(scope="module")
-def served(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    workdir = tmp_path_factory.mktemp("served") / "var"
-    shutil.copytree(smoke_run.serving_dir, workdir / "serving" / "fashion_mnist")
-    version = smoke_run.result.version
-    assert version is not None
-    labelled = run_runner("models", "label", "stable", str(version), "--workdir", str(workdir))
-    assert labelled.returncode == 0, labelled.stderr
+def start_serve(workdir: Path, version: int, *arguments: str) -> Served:
+    """Starts `runner.py serve` on free ports; returns when it has said what it serves."""
     ports = {name: free_port() for name in ("grpc", "rest", "ui")}
-    command = [sys.executable, str(ROOT / "runner.py"), "serve", "--ui", "--workdir", str(workdir)]
-    command += ["--model-server", "embedded"]
-    command += [f"--{name}-port={port}" for name, port in ports.items()]
+    command = [sys.executable, str(ROOT / "runner.py"), "serve", "--workdir", str(workdir)]
+    command += [*arguments, *(f"--{name}-port={port}" for name, port in ports.items())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     served = Served(workdir, version, ports, process)
     assert process.stdout is not None
@@ -70,9 +65,28 @@ def served(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Ite
         served.said.append(line)
         if line.startswith("Ctrl-C"):
             break
+    return served
+
+
+def pushed(smoke_run: SmokeRun, workdir: Path, *label_arguments: str) -> int:
+    """Makes a workdir with what the smoke run pushed, labelled `stable`; returns its version."""
+    shutil.copytree(smoke_run.serving_dir, workdir / "serving" / "fashion_mnist")
+    version = smoke_run.result.version
+    assert version is not None
+    label = ["label", "stable", str(version), "--workdir", str(workdir), *label_arguments]
+    labelled = run_runner("models", *label)
+    assert labelled.returncode == 0, labelled.stderr
+    return version
+
+
+@pytest.fixture(scope="module")
+def served(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    workdir = tmp_path_factory.mktemp("served") / "var"
+    version = pushed(smoke_run, workdir)
+    served = start_serve(workdir, version, "--ui", "--model-server", "embedded")
     yield served
-    process.kill()
-    process.wait()
+    served.process.kill()
+    served.process.wait()
 
 
 def photo(image: np.ndarray, rng: np.random.Generator) -> bytes:
@@ -295,3 +309,36 @@ def test_nothing_pushed_and_no_server_are_one_sentence_each(tmp_path: Path) -> N
     assert "no model server answers at" in away.stderr
     assert "runner.py serve" in away.stderr
     assert away.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(missing_engine() is not None, reason=str(missing_engine()))
+def test_a_container_serves_the_labels_and_is_gone_afterwards(
+    smoke_run: SmokeRun, tmp_path: Path
+) -> None:
+    import docker
+
+    image = build_image(smoke_run.serving_dir, free_port())
+    version = pushed(smoke_run, tmp_path, "--base-path", "/models/fashion_mnist")
+    here = run_runner("serve", "--workdir", str(tmp_path), "--model-server", "embedded")
+    assert here.returncode == 2
+    assert "calls the directory /models/fashion_mnist, which only a container" in here.stderr
+
+    setting = f"infra_validation.docker_image={image}"
+    served = start_serve(tmp_path, version, "--model-server", "docker", "--set", setting)
+    engine = docker.from_env()
+
+    def containers() -> list[str]:
+        found = engine.containers.list(all=True, filters={"label": OWNER_VARIABLE})
+        return [one.id for one in found if f"{served.process.pid}." in one.labels[OWNER_VARIABLE]]
+
+    try:
+        assert len(containers()) == 1
+        answer = served.predict(tmp_path / "example.png", "--label", "stable")
+        assert answer.returncode == 0, answer.stderr
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(60) == 0
+        assert containers() == []
+    finally:
+        served.process.kill()
+        served.process.wait()
+        engine.close()
