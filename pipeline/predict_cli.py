@@ -1,7 +1,6 @@
 """`runner.py predict`: labels with scores for pictures, from a running model server."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,8 +57,6 @@ def predict(
 
     if version is not None and label is not None:
         raise UsageError("give --version or --label, not both")
-    # The gRPC client imports TensorFlow, which has much to say about the processor.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     settings = load_config(None, config, overrides or [])
     pictures = find_pictures(paths)
     if not pictures:

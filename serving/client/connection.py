@@ -24,8 +24,8 @@ def connect(
 
     Args:
         model_name: under which the server serves the model.
-        api: over which it is asked. The gRPC client takes seconds to import: its messages are
-            TensorFlow's.
+        api: over which it is asked. The gRPC client's `predict`, not its `classify`, imports
+            TensorFlow.
         address: `host:port`, with or without `http://`; None: TensorFlow Serving's port here.
         timeout: seconds, for one attempt.
     """

@@ -7,19 +7,18 @@ from typing import Any
 
 import grpc
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.example import example_pb2
-from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import (
+
+from serving.client.errors import InvalidRequestError, client_error
+from serving.client.grpc_messages import (
     classification_pb2,
+    example_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    types_pb2,
 )
-
-from serving.client.errors import InvalidRequestError, client_error
 from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec, VersionStatus
 from serving.client.retry import Retries, wait_until_available
 from serving.client.selection import check_selection
@@ -108,7 +107,9 @@ class GrpcClient:
         version: int | None = None,
         label: str | None = None,
     ) -> dict[str, np.ndarray]:
-        """See ModelClient."""
+        """See ModelClient. Imports TensorFlow, which makes and reads the tensors."""
+        import tensorflow as tf
+
         signature = self.signature(signature_name, version, label)
         request = predict_pb2.PredictRequest()
         self._select(request, signature_name, version, label)
