@@ -56,7 +56,9 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
 
 
 def _quality_table(result: RunResult) -> Table:
-    title = f"accuracy {result.accuracy:.4f}, calibration error {result.calibration_error:.4f}"
+    title = f"accuracy {result.accuracy:.4f}"
+    if result.calibration_error is not None:
+        title += f", calibration error {result.calibration_error:.4f}"
     table = Table(title=title, title_justify="left", box=None)
     table.add_column("class")
     for name in ("precision", "recall", "AUC"):

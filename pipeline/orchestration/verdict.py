@@ -58,7 +58,8 @@ def _evaluated(outputs: Outputs, result: RunResult, labels: Sequence[str]) -> No
     (evaluation,), (blessing,) = outputs["evaluation"], outputs["blessing"]
     metrics = read_metrics(Path(evaluation.uri))
     result.accuracy = metrics.overall[ACCURACY]
-    result.calibration_error = round(metrics.overall[CALIBRATION_ERROR], 6)
+    # A run from before this metric has none.
+    result.calibration_error = metrics.overall.get(CALIBRATION_ERROR)
     result.classes = {
         labels[class_id]: ClassQuality.model_validate(values)
         for class_id, values in metrics.classes.items()
