@@ -25,13 +25,17 @@ from pipeline.result import RunResult, Status
 RUN_ID = "monday"
 
 
+def add_span(root: Path, seed: int) -> None:
+    images = np.random.default_rng(seed).integers(0, 256, [40, 28, 28], np.uint8)
+    spans.add(root, images, np.zeros(40, np.uint8))
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A data root with three spans."""
     shutil.copytree(SAMPLE_DATA / "official", tmp_path / "data" / "official")
     for value in (1, 2, 3):
-        image = np.full([40, 28, 28], value, np.uint8)
-        spans.add(tmp_path / "data", image, np.zeros(40, np.uint8))
+        add_span(tmp_path / "data", value)
     return tmp_path / "data"
 
 
@@ -83,6 +87,24 @@ def test_a_span_that_stopped_the_run_is_left_out_once_however_often_it_is_record
         result = recorded(ir_path, monkeypatch, capsys)
         assert (result.status, result.refused_span) == (Status.DATA_REFUSED, 3)
         assert list(spans.quarantined(root)) == [3]
+
+
+def test_data_that_is_refused_later_is_put_down_to_the_newest_span_that_was_read(
+    ir_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = launch.with_run_id(read_ir(ir_path), RUN_ID)
+    launch.run_node(run, "IdxExampleGen")
+    add_span(root, 4)
+
+    # What AnomalyGate does, in this small pipeline.
+    def refuse(*_: object) -> None:
+        raise DataRefused(["label drifts"])
+
+    monkeypatch.setattr("components.served_model.component.Executor.Do", refuse)
+    with pytest.raises(DataRefused):
+        launch.run_node(run, "ServedModel")
+    result = rebuild.result_from_metadata(read_ir(ir_path), RUN_ID)
+    assert (result.status, result.refused_span) == (Status.DATA_REFUSED, 3)
 
 
 def test_a_span_whose_held_out_part_was_missed_is_left_out_with_the_reason(
