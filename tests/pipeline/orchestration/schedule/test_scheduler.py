@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.orchestration import lock
 from pipeline.orchestration.schedule.scheduler import Scheduler
 from pipeline.orchestration.schedule.state import DueRun, ScheduleState
+from pipeline.result import RunResult, Status
 
 Eventually = Callable[[Callable[[], bool]], None]
 
@@ -174,6 +175,13 @@ def test_a_failure_is_retried_until_it_passes(
     assert "attempt 1 of 3, the next in 0.1 s: because of failed" in caplog.text
     assert "attempt 2 of 3, the next in 0.2 s: the process was ended by SIGABRT" in caplog.text
     assert "pushed version 1" in caplog.text
+
+
+def test_the_result_of_a_run_is_handed_on_once_it_is_final(config: Config, fake_run) -> None:
+    fake_run.outcomes("failed", "pushed")
+    handed_on: list[RunResult] = []
+    Scheduler(config, fake_run.command, handed_on.append).once()
+    assert [result.status for result in handed_on] == [Status.PUSHED]
 
 
 def test_a_lasting_failure_is_given_up_and_is_the_exit_status(
