@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -77,7 +76,8 @@ class Shell:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
-        self._scripts = Path(tempfile.mkdtemp(prefix="docs-"))
+        self._scripts = folder.parent / "shell"
+        self._scripts.mkdir()
         self.errors = self._scripts / "stderr"
         with self.errors.open("wb") as errors:
             self._process = subprocess.Popen(
