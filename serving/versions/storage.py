@@ -70,19 +70,6 @@ class Storage(ABC):
         """Returns the full path or URI of a folder."""
 
 
-def open_storage(base: str | Path) -> Storage:
-    """Returns the storage for a local path, or for any URI that `tf.io.gfile` knows."""
-    # Imported here so that asking for a local directory never imports TensorFlow.
-    text = str(base)
-    if "://" in text and not text.startswith("file://"):
-        from serving.versions.remote import RemoteStorage
-
-        return RemoteStorage(text.rstrip("/"))
-    from serving.versions.local import LocalStorage
-
-    return LocalStorage(Path(text.removeprefix("file://")).absolute())
-
-
 def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
     """Names the files that are missing, unexpected or different, for an error message."""
     parts = [f"{path} is missing" for path in expected if path not in found]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from serving.versions.record import VersionRecord
-from serving.versions.storage import Storage, open_storage
+from serving.versions.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class VersionStore:
     """A model's base directory, `<base>/<version>/`, with its records in `<base>/.versions/`."""
 
     def __init__(self, base: str | Path) -> None:
-        self.storage: Storage = open_storage(base)
+        self.storage: Storage = _open_storage(base)
 
     def versions(self) -> list[Version]:
         """Returns every version that is there or was, newest first."""
@@ -162,3 +162,16 @@ def _as_version(name: str) -> int | None:
 
 def _name_in(directory: str) -> str:
     return directory.rstrip("/").rpartition("/")[2]
+
+
+def _open_storage(base: str | Path) -> Storage:
+    """Returns the storage for a local path, or for any URI that `tf.io.gfile` knows."""
+    # Imported here so that asking for a local directory never imports TensorFlow.
+    text = str(base)
+    if "://" in text and not text.startswith("file://"):
+        from serving.versions.remote import RemoteStorage
+
+        return RemoteStorage(text.rstrip("/"))
+    from serving.versions.local import LocalStorage
+
+    return LocalStorage(Path(text.removeprefix("file://")).absolute())
