@@ -31,7 +31,7 @@ from serving.model_server.request_log import SampledRequestLog
 from serving.model_server.version_policy import AspiredVersionPolicy
 
 if TYPE_CHECKING:
-    from serving.model_server.rest import RestServer
+    from serving.model_server.rest.api import RestServer
 
 _logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Server:
         if flags.rest_api_port == flags.port:
             _logger.error("no REST API: port %d is the gRPC port", flags.port)
             return None
-        from serving.model_server.rest import RestOptions, RestServer
+        from serving.model_server.rest.api import RestOptions, RestServer
 
         server = RestServer(
             self._core,

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from serving.model_server.json_base64 import decode_base64
+from serving.model_server.rest.json_base64 import decode_base64
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import numpy as np
 import orjson
 from tensorflow.core.example import example_pb2
 
-from serving.model_server.json_base64 import decode_base64
-from serving.model_server.json_examples import ExamplesBody
-from serving.model_server.json_predict import (
+from serving.model_server.rest.json_base64 import decode_base64
+from serving.model_server.rest.json_examples import ExamplesBody
+from serving.model_server.rest.json_predict import (
     INTEGER_RANGES,
     InputDtypes,
     PredictBody,

@@ -6,8 +6,8 @@ Source: tensorflow_serving/util/json_tensor.cc.
 from __future__ import annotations
 
 from serving.model_server.errors import ServingError, invalid_argument
-from serving.model_server.json_base64 import decode_base64
-from serving.model_server.json_document import JsonObject, JsonValue, debug_string
+from serving.model_server.rest.json_base64 import decode_base64
+from serving.model_server.rest.json_document import JsonObject, JsonValue, debug_string
 
 
 def text_of(value: bytes) -> str:

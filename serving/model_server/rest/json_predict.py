@@ -13,14 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from serving.model_server.errors import Code, ServingError, invalid_argument
-from serving.model_server.json_body import (
+from serving.model_server.rest.json_body import (
     base64_bytes,
     format_error,
     is_base64,
     name_of,
     signature_name,
 )
-from serving.model_server.json_document import (
+from serving.model_server.rest.json_document import (
     JsonObject,
     JsonValue,
     debug_string,

@@ -15,12 +15,12 @@ import pytest
 
 from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.http_connection import HttpRequest, HttpResponse
 from serving.model_server.metrics import Metrics
-from serving.model_server.rest import RestApi, RestOptions
+from serving.model_server.rest.api import RestApi, RestOptions
+from serving.model_server.rest.http_connection import HttpRequest, HttpResponse
 from tests.serving.conformance.comparison import same_body
 
-CONFORMANCE = Path(__file__).parents[1] / "conformance"
+CONFORMANCE = Path(__file__).parents[2] / "conformance"
 EXCHANGES = [
     exchange
     for exchange in json.loads((CONFORMANCE / "exchanges.json").read_text())

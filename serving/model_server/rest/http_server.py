@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from serving.model_server.http_connection import Connection, Handler
+from serving.model_server.rest.http_connection import Connection, Handler
 
 IDLE_SECONDS = 50.0
 """A connection that neither sends nor is answered for so long is closed; evhttp's default."""

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.json_response import (
+from serving.model_server.rest.json_response import (
     classification_json,
     error_json,
     predict_json,
     regression_json,
 )
-from serving.model_server.json_text import double_texts, float_texts, quote
+from serving.model_server.rest.json_text import double_texts, float_texts, quote
 
 
 def strings(*values: bytes) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from tensorflow.core.example import example_pb2
 
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.json_examples import read_examples
+from serving.model_server.rest.json_examples import read_examples
 
 
 def features(body: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serving.model_server.errors import Code, ServingError, invalid_argument
-from serving.model_server.json_predict import PredictBody, read_predict
+from serving.model_server.rest.json_predict import PredictBody, read_predict
 
 DTYPES = {
     "": {"x": "float"},

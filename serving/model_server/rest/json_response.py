@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from serving.model_server.errors import invalid_argument
-from serving.model_server.json_text import double_texts, float_texts, quote
+from serving.model_server.rest.json_text import double_texts, float_texts, quote
 
 _INDENT = "    "
 _INTEGERS = frozenset(

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from typing import NoReturn, TypeAlias
 
 from serving.model_server.errors import invalid_argument
-from serving.model_server.json_text import quote
+from serving.model_server.rest.json_text import quote
 
 JsonValue: TypeAlias = "JsonObject | list[JsonValue] | bytes | float | int | bool | None"
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.model_server import json_examples, json_fast_path, json_predict
 from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.rest import json_examples, json_fast_path, json_predict
 
 SIGNATURES = {
     "": {"x": "float"},

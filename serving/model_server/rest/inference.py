@@ -14,18 +14,18 @@ from weakref import WeakKeyDictionary
 
 from tensorflow.core.framework import types_pb2
 
-from serving.model_server import json_fast_path
 from serving.model_server.call_times import CallTimes
 from serving.model_server.core import ServerCore
 from serving.model_server.errors import invalid_argument
-from serving.model_server.json_examples import ExamplesBody, read_examples
-from serving.model_server.json_predict import InputDtypes, PredictBody, read_predict
-from serving.model_server.json_response import (
+from serving.model_server.rest import json_fast_path
+from serving.model_server.rest.json_examples import ExamplesBody, read_examples
+from serving.model_server.rest.json_predict import InputDtypes, PredictBody, read_predict
+from serving.model_server.rest.json_response import (
     classification_json,
     predict_json,
     regression_json,
 )
-from serving.model_server.rest_routes import Kind, Route
+from serving.model_server.rest.routes import Kind, Route
 from serving.model_server.servable import Servable
 from serving.model_server.signatures import DEFAULT_SIGNATURE
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.model_server.rest_routes import Kind, route
+from serving.model_server.rest.routes import Kind, route
 
 
 @pytest.mark.parametrize("verb", ["predict", "classify", "regress"])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.json_document import JsonObject, debug_string, parse, type_name
+from serving.model_server.rest.json_document import JsonObject, debug_string, parse, type_name
 
 
 def value_of(text: bytes) -> object:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.model_server import http_connection
-from serving.model_server.http_connection import HttpRequest, HttpResponse, error_page
-from serving.model_server.http_server import HttpServer
+from serving.model_server.rest import http_connection
+from serving.model_server.rest.http_connection import HttpRequest, HttpResponse, error_page
+from serving.model_server.rest.http_server import HttpServer
 
 
 class Echo:

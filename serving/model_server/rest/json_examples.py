@@ -12,14 +12,14 @@ from typing import Any
 from tensorflow.core.example import example_pb2, feature_pb2
 
 from serving.model_server.errors import invalid_argument
-from serving.model_server.json_body import (
+from serving.model_server.rest.json_body import (
     base64_bytes,
     format_error,
     is_base64,
     name_of,
     signature_name,
 )
-from serving.model_server.json_document import JsonObject, JsonValue, parse, type_name
+from serving.model_server.rest.json_document import JsonObject, JsonValue, parse, type_name
 
 
 @dataclass(frozen=True, slots=True)
