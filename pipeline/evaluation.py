@@ -1,5 +1,6 @@
 """How a model is judged: metrics, slices and thresholds for Evaluator, and what a refusal says."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -183,8 +184,10 @@ def _sentence(
     else:
         limit = threshold.value_threshold.lower_bound.value
         comparison = f"is {{value:.4f}}, required is at least {limit:.4f}"
-    value = comparison.format(value=failure.metric_value.double_value.value)
-    return f"{what}{_where(slice_key)} {value}"
+    value = failure.metric_value.double_value.value
+    if math.isnan(value):
+        return f"{what}{_where(slice_key)} cannot be told: no image of it was evaluated"
+    return f"{what}{_where(slice_key)} {comparison.format(value=value)}"
 
 
 def _where(slice_key: metrics_for_slice_pb2.SliceKey) -> str:

@@ -92,7 +92,7 @@ class RunResult(BaseModel):
         baseline_version: the version that was being served when the run began.
         accuracy: overall, of this run's model, by Evaluator.
         calibration_error: how far the scores are from the share of right answers, by Evaluator.
-        classes: per class label, by Evaluator.
+        classes: per label of a class that has evaluated images, by Evaluator.
         churn: share of the evaluated images whose label changes against the served model.
         reasons: why the run was refused or failed, a sentence each.
         refused_span: the span that is to blame for a refusal, and was quarantined for it.

@@ -63,6 +63,8 @@ def _evaluated(outputs: Outputs, result: RunResult, labels: Sequence[str]) -> No
     result.classes = {
         labels[class_id]: ClassQuality.model_validate(values)
         for class_id, values in metrics.classes.items()
+        # Without an image, a class has at most a precision, of predictions that are all wrong.
+        if "recall" in values
     }
     if not is_blessed(blessing):
         result.refused_span = refused_span(Path(evaluation.uri))

@@ -88,6 +88,13 @@ def test_recall_of_a_class_is_required_on_all_images_together(tmp_path: Path) ->
     assert refused_span(found) is None
 
 
+def test_a_class_without_an_evaluated_image_refuses_the_model(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, {OVERALL: 0.9, OFFICIAL: 0.9}, recall=float("nan"))
+    assert refusal_reasons(found)[0] == (
+        "recall of T-shirt/top cannot be told: no image of it was evaluated"
+    )
+
+
 def test_a_calibration_error_is_allowed_up_to_its_limit(tmp_path: Path) -> None:
     accuracy = {OVERALL: 0.9, OFFICIAL: 0.9}
     strict = SETTINGS.model_copy(update={"max_calibration_error": 0.02})

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.types import standard_artifacts
 
 from components.infra_validator.blessing import Blessing, write_blessing
@@ -52,6 +55,35 @@ def test_a_refusal_by_infra_validation_ends_the_run_with_its_reasons_and_the_ser
 def test_a_class_that_is_never_predicted_has_no_precision() -> None:
     # TFMA gives none for it.
     assert ClassQuality.model_validate({"recall": 0.0, "auc": 0.6}).precision == 0.0
+
+
+def test_a_class_without_an_evaluated_image_has_no_quality(
+    result: RunResult, tmp_path: Path
+) -> None:
+    values = [
+        ({"name": "sparse_categorical_accuracy"}, 0.9),
+        ({"name": "recall", "subKey": {"classId": 0}}, 0.8),
+        ({"name": "auc", "subKey": {"classId": 0}}, 0.7),
+        # Predicted, always wrongly.
+        ({"name": "precision", "subKey": {"classId": 1}}, 0.0),
+        ({"name": "recall", "subKey": {"classId": 1}}, "NaN"),
+        ({"name": "auc", "subKey": {"classId": 1}}, "NaN"),
+    ]
+    pairs = [{"key": key, "value": {"doubleValue": value}} for key, value in values]
+    record = json_format.ParseDict(
+        {"sliceKey": {}, "metricKeysAndValues": pairs}, metrics_for_slice_pb2.MetricsForSlice()
+    )
+    with tf.io.TFRecordWriter(str(tmp_path / "metrics-00000-of-00001.tfrecord")) as writer:
+        writer.write(record.SerializeToString())
+    evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
+    evaluation.uri = str(tmp_path)
+    blessing.set_int_custom_property("blessed", 1)
+
+    outputs = {"evaluation": [evaluation], "blessing": [blessing]}
+    verdict.record("Evaluator", outputs, result, ["cat", "dog"])
+
+    assert result.accuracy == 0.9
+    assert result.classes == {"cat": ClassQuality(recall=0.8, auc=0.7)}
 
 
 def test_what_tuner_found_is_shown_as_settings(result: RunResult, tmp_path: Path) -> None:
