@@ -51,6 +51,8 @@ class _BinCombiner(beam.CombineFn):
             output_name=self._key.output_name,
             flatten=False,
         ):
+            # A network that diverged predicts NaN: no class.
+            prediction = np.nan_to_num(prediction)
             best = int(np.argmax(prediction))
             confidence = float(prediction[best])
             right = best == int(metric_util.safe_to_scalar(label))

@@ -41,7 +41,8 @@ class Histogram:
     def add(self, rows: list[_Row]) -> None:
         """Takes in examples."""
         labels = np.array([label for label, _, _ in rows])
-        predictions = np.stack([row for _, row, _ in rows]).astype(np.float64)
+        # A network that diverged predicts NaN: no class.
+        predictions = np.nan_to_num(np.stack([row for _, row, _ in rows]).astype(np.float64))
         weights = np.array([weight for _, _, weight in rows])
         classes = np.arange(predictions.shape[1])
         bins = np.ceil(np.clip(predictions, 0.0, 1.0) * _BINS).astype(np.int64)

@@ -37,6 +37,11 @@ def test_the_error_is_the_distance_of_confidence_and_accuracy() -> None:
     assert error([[0.9, 0.1]] * 4, [0, 0, 1, 1]) == pytest.approx(0.4)
 
 
+def test_a_network_that_diverged_is_never_sure_and_right_about_the_first_class_only() -> None:
+    nothing = [float("nan"), float("nan")]
+    assert error([nothing] * 4, [0, 1, 1, 1]) == pytest.approx(0.25)
+
+
 def test_bins_count_by_their_number_of_predictions() -> None:
     sure, unsure = [1.0, 0.0], [0.4, 0.6]
     # In the first bin all are wrong (1.0 off, 1 of 4), in the second all are right (0.4 off).

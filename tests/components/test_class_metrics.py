@@ -6,6 +6,8 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.class_metrics import Histogram
+
 CLASSES = 3
 NAMES = ("precision", "recall", "auc", "calibration")
 
@@ -81,3 +83,10 @@ def test_a_class_without_an_example_has_no_recall(data: pd.DataFrame) -> None:
         "auc",
         "calibration",
     }
+
+
+def test_a_network_that_diverged_predicts_no_class() -> None:
+    histogram = Histogram(2)
+    histogram.add([(0, np.array([np.nan, np.nan], np.float32), 1.0)])
+    assert histogram.weights[:, :, 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert histogram.predicted.tolist() == [0.0, 0.0]
