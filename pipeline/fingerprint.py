@@ -69,7 +69,7 @@ NODES = {
     ),
     "Trainer": Dependencies(
         modules=("pipeline.trainer",),
-        packages=("tfx", "tensorflow", "tensorflow-transform", "keras", "numpy"),
+        packages=("tfx", "tensorflow", "tensorflow-transform", "keras", "numpy", "scipy"),
         settings=lambda config: [
             config.training.model_dump(mode="json"),
             config.serving.default_signature,

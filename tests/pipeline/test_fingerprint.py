@@ -96,11 +96,14 @@ def test_a_changed_search_space_changes_tuner_alone(checkout: Path) -> None:
     assert changed_nodes(before, config) == {"Tuner"}
 
 
-def test_a_changed_package_changes_the_nodes_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("package", ["keras", "scipy"])
+def test_a_changed_package_changes_the_nodes_that_use_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = fingerprint.node_fingerprints(load_config("smoke"))
     version = metadata.version
     monkeypatch.setattr(
-        metadata, "version", lambda name: "99" if name == "keras" else version(name)
+        metadata, "version", lambda name: "99" if name == package else version(name)
     )
     assert changed_nodes(before) == {"Trainer"}
 
