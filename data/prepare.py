@@ -24,6 +24,8 @@ SCHEMA_FILE = "schema.pbtxt"
 
 _TEST_SHARE = 0.2
 _FEWEST_IMAGES = 5
+# A label is one byte of an IDX file.
+_MOST_CLASSES = 256
 # The drift limits were measured on samples of 300 images and more.
 _SOUND_STATISTICS = 1000
 _LABEL_DOMAIN = re.compile(r'(int_domain \{ name: "label" min: 0 max: )\d+')
@@ -105,6 +107,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     names = [path.name for path in visible(folder) if path.is_dir()]
     if len(names) < 2:
         raise PrepareError(f"{folder} needs a folder of PNG or JPEG files for each class")
+    if len(names) > _MOST_CLASSES:
+        raise PrepareError(f"{folder} has {len(names)} classes; {_MOST_CLASSES} are the most")
     if len({plain(name) for name in names}) < len(names):
         raise PrepareError(f"{folder}: names of classes must differ by letters or digits")
     return tuple(names)

@@ -135,3 +135,10 @@ def test_a_single_class_and_an_output_that_exists_are_usage_errors(tmp_path: Pat
         run(tmp_path / "in", tmp_path / "out")
     with pytest.raises(PrepareError, match="is there already"):
         run(tmp_path / "in", tmp_path / "in")
+
+
+def test_more_classes_than_a_byte_can_number_are_a_usage_error(tmp_path: Path) -> None:
+    for number in range(257):
+        (tmp_path / "in" / f"class {number}").mkdir(parents=True)
+    with pytest.raises(PrepareError, match="has 257 classes; 256 are the most"):
+        run(tmp_path / "in", tmp_path / "out")
