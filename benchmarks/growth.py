@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,7 @@ def main() -> None:
             workdir = Path(folder) / f"times-{factor}"
             grow(official, workdir / "root" / "official", arguments.base, factor)
             found[factor] = _in_a_process(workdir)
-            subprocess.run(["rm", "-r", str(workdir)], check=True)
+            shutil.rmtree(workdir)
     lines = list(report(arguments, load_before, found))
     print("\n".join(lines))
     if arguments.output:
