@@ -64,13 +64,15 @@ class DataSettings(Settings):
 class InfraValidationSettings(Settings):
     """Which model server tries the model, and what it must keep to."""
 
-    model_server: ServerKind = ServerKind.AUTO
-    docker_image: str = DEFAULT_IMAGE
-    max_load_seconds: float = Field(120.0, gt=0)
+    model_server: ServerKind = Field(
+        ServerKind.AUTO, description="auto: the first of docker, binary, embedded that is there"
+    )
+    docker_image: str = Field(DEFAULT_IMAGE, description="what `docker` runs")
+    max_load_seconds: float = Field(120.0, gt=0, description="until the model is AVAILABLE")
     max_latency_ms: float | None = Field(None, gt=0, description="99th percentile, one image")
-    max_median_latency_ms: float | None = Field(None, gt=0)
-    max_memory_megabytes: float | None = Field(None, gt=0)
-    max_model_megabytes: float | None = Field(None, gt=0)
+    max_median_latency_ms: float | None = Field(None, gt=0, description="one image")
+    max_memory_megabytes: float | None = Field(None, gt=0, description="of the server")
+    max_model_megabytes: float | None = Field(None, gt=0, description="of the model's files")
 
 
 class PushSettings(Settings):
@@ -87,15 +89,25 @@ class PushSettings(Settings):
     live_server: str | None = Field(
         None, description="http://host:port of a server that must come to serve the version"
     )
-    live_timeout_seconds: float = Field(60.0, gt=0)
+    live_timeout_seconds: float = Field(60.0, gt=0, description="how long that may take")
 
 
 class ServingSettings(Settings):
     """What clients of the pushed model see."""
 
-    model_name: str = Field("fashion_mnist", pattern=r"^[A-Za-z0-9_.-]+$")
-    default_signature: str = Field("classify", pattern="^(classify|pixels)$")
-    image_feature: str = Field("image", min_length=1)
+    model_name: str = Field(
+        "fashion_mnist", pattern=r"^[A-Za-z0-9_.-]+$", description="in a client's requests"
+    )
+    default_signature: str = Field(
+        "classify",
+        pattern="^(classify|pixels)$",
+        description="what `serving_default` is; pixels: bare pixel arrays in, bare lists out",
+    )
+    image_feature: str = Field(
+        "image",
+        min_length=1,
+        description="a further name that an image may have in a client's tf.Examples",
+    )
 
 
 class BeamSettings(Settings):
@@ -134,9 +146,9 @@ class MetadataSettings(Settings):
     """Where the record of runs is kept; passwords are PostgreSQL's own `PGPASSWORD` or file."""
 
     host: str | None = Field(None, min_length=1, description="of PostgreSQL; None: a SQLite file")
-    port: int = Field(5432, ge=1, le=65535)
+    port: int = Field(5432, ge=1, le=65535, description="of PostgreSQL")
     database: str = Field("fashion_mnist", min_length=1, description="is made when missing")
-    user: str = Field("fashion_mnist", min_length=1)
+    user: str = Field("fashion_mnist", min_length=1, description="of PostgreSQL")
 
 
 class KubeflowSettings(Settings):
@@ -151,7 +163,7 @@ class KubeflowSettings(Settings):
     )
     host: str | None = Field(None, description="address of the Kubeflow Pipelines API")
     namespace: str | None = Field(None, description="of the experiment, where users have their own")
-    experiment: str = "fashion-mnist"
+    experiment: str = Field("fashion-mnist", description="that submitted runs belong to")
     pipeline_root: str | None = Field(
         None,
         description="where artifacts go (minio://bucket/path); None: the cluster's default",
@@ -161,8 +173,8 @@ class KubeflowSettings(Settings):
 class Config(Settings):
     """All settings of one run."""
 
-    preset: Preset = Preset.DEFAULT
-    workdir: Path = DEFAULT_WORKDIR
+    preset: Preset = Field(Preset.DEFAULT, description="what the other settings start from")
+    workdir: Path = Field(DEFAULT_WORKDIR, description="where everything is written")
     data: DataSettings = DataSettings()
     training: Hyperparameters = Hyperparameters()
     tuning: TuningSettings = TuningSettings()

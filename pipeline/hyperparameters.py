@@ -21,20 +21,22 @@ class Hyperparameters(Settings):
     With a warm start, from the model that is being served as well.
     """
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(256, ge=1)
+    epochs: int = Field(10, ge=1, description="passes over the training images")
+    batch_size: int = Field(256, ge=1, description="images in a step")
     learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps that warm up")
-    weight_decay: float = Field(1e-4, ge=0)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of the label that all classes get evenly"
+    )
     weight_average: float = Field(
         0.0, ge=0, lt=1, description="momentum of the moving average that is exported; 0: none"
     )
     filters: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="of each stage")
     convolutions: int = Field(1, ge=1, description="in each stage after the first, which has one")
-    dense_units: int = Field(128, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    random_flip: bool = True
+    dense_units: int = Field(128, ge=1, description="of the layer before the logits")
+    dropout: float = Field(0.3, ge=0, lt=1, description="behind that layer")
+    random_flip: bool = Field(True, description="mirror about half of the training images")
     random_shift: int = Field(0, ge=0, description="pixels, along both axes")
     cutout: int = Field(0, ge=0, le=28, description="edge of the blackened square in pixels")
     average_flipped: bool = Field(
@@ -43,8 +45,11 @@ class Hyperparameters(Settings):
     warm_start: bool = Field(
         False, description="from the served model's weights, if it has the same architecture"
     )
-    seed: int = Field(1, ge=0)
-    precision: Precision = Precision.AUTO
+    seed: int = Field(1, ge=0, description="of weights, order and augmentation")
+    precision: Precision = Field(
+        Precision.AUTO,
+        description="of training; auto: bfloat16 where the processor computes with it",
+    )
     threads: int | None = Field(
         None, ge=1, description="of TensorFlow; rounding depends on it; None: one per processor"
     )

@@ -71,7 +71,7 @@ class NodeResult(BaseModel):
 
 
 class ClassQuality(BaseModel):
-    """How well one class is recognised; a class counts as predicted from probability 0.5 on.
+    """How well one class is recognised; a class counts as predicted above a probability of 0.5.
 
     The precision of a class that is never predicted is 0.
     """

@@ -12,7 +12,9 @@ class EvaluationSettings(Settings):
     min_span_accuracy: float = Field(
         0.8, ge=0, le=1, description="on the newest span's held-out part; no less on the official"
     )
-    min_class_recall: float = Field(0.5, ge=0, le=1)
+    min_class_recall: float = Field(
+        0.5, ge=0, le=1, description="of every class, predicted above a probability of 0.5"
+    )
     max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="against the served model")
     max_calibration_error: float | None = Field(
         None, ge=0, le=1, description="how far scores may be from the share of right answers"

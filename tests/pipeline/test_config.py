@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from pipeline.config import Preset, load_config
+from pipeline.config import Config, Preset, load_config
 from pipeline.errors import UsageError
 
 
@@ -95,3 +96,19 @@ def test_what_is_pushed_to_is_in_the_workdir_or_wherever_it_is_said(tmp_path: Pa
     assert folder.serving_base == str(folder.serving_dir)
     bucket = "gs://bucket/models/fashion_mnist"
     assert load_config(overrides=[f"push.destination={bucket}"]).serving_base == bucket
+
+
+def undescribed(settings: BaseModel, section: str = "") -> list[str]:
+    """The settings that do not say what they are for."""
+    names = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            names += undescribed(value, f"{section}{name}.")
+        elif not field.description:
+            names.append(f"{section}{name}")
+    return names
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert undescribed(Config()) == []
