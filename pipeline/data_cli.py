@@ -1,8 +1,11 @@
 """The verbs under `data` on the command line."""
 
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,10 +16,9 @@ from pipeline.options import ConfigFile, Json, Overrides, Preset, Workdir, examp
 
 if TYPE_CHECKING:
     from components.idx_example_gen.idx import Bytes
-    from data.ingest import Decode
 
 app = typer.Typer(
-    help="Get the images, lay out spans, take in new ones, release quarantined ones.",
+    help="Get the official images, take in others, release spans.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -37,7 +39,7 @@ def fetch(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Get the four official files, verified, from the first source that has them."""
+    """Get the four official files, verified, from where they are found."""
     from data.fashion_mnist import DatasetError, obtain
 
     settings = _settings(workdir, config, preset, overrides)
@@ -65,7 +67,7 @@ def split(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Lay the official training images out as daily spans, for demonstrations."""
+    """Lay the official training images out as spans, to try things."""
     from components.idx_example_gen.idx import IdxError
     from data.spans import SpanError
     from data.split import lay_out
@@ -96,17 +98,20 @@ def ingest(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Take labelled images into the next span; anything unsound is listed and refuses them all."""
+    """Take labelled images in as the next span.
+
+    Anything unsound is listed, and refuses them all.
+    """
     from components.refusal import DataRefused
     from data import spans
     from data.ingest import UnknownForm, read
     from pipeline.features import IMAGE_SIZE
 
-    decode = _decoder() if fit else None
     settings = _settings(workdir, config, preset, overrides)
     root = _span_root(settings)
     try:
-        found = read(path, settings.data.labels, IMAGE_SIZE, decode)
+        with _tensorflow_silent():
+            found = read(path, settings.data.labels, IMAGE_SIZE, _decode if fit else None)
     except UnknownForm as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
@@ -134,7 +139,10 @@ def prepare(
     name: Annotated[str | None, typer.Option(help="Name of the model. [the output's name]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a data root and settings for classes of your own; anything unsound refuses them all."""
+    """Make a data root and settings for classes of your own.
+
+    Anything unsound is listed, and refuses them all; see docs/own_classes.md.
+    """
     from components.refusal import DataRefused
     from data.prepare import PrepareError
     from data.prepare import prepare as write
@@ -145,7 +153,8 @@ def prepare(
     model_name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name)
     schema = SCHEMA_FILE.read_text()
     try:
-        done = write(pictures, root, IMAGE_SIZE, _decoder(), schema, model_name)
+        with _tensorflow_silent():
+            done = write(pictures, root, IMAGE_SIZE, _decode, schema, model_name)
     except PrepareError as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
@@ -194,20 +203,30 @@ def release(
     )
 
 
-def _decoder() -> "Decode":
-    """Returns what the model's own graph does to a picture before it is scaled."""
+@contextmanager
+def _tensorflow_silent() -> Iterator[None]:
+    """Drops what TensorFlow's C++ code writes to standard error: greetings, when it is imported."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _decode(encoded: bytes) -> "Bytes":
+    """Does what the model's own graph does to a picture before it is scaled."""
     import tensorflow as tf
 
     from pipeline.preprocessing import decode_images
 
-    def decode(encoded: bytes) -> "Bytes":
-        try:
-            pixels = decode_images(tf.constant([encoded])).numpy()[0, :, :, 0]
-        except tf.errors.InvalidArgumentError:
-            raise ValueError("its content is neither PNG nor JPEG, or damaged") from None
-        return pixels.round().astype("uint8")
-
-    return decode
+    try:
+        pixels = decode_images(tf.constant([encoded])).numpy()[0, :, :, 0]
+    except tf.errors.InvalidArgumentError:
+        raise ValueError("its content is neither PNG nor JPEG, or damaged") from None
+    return pixels.round().astype("uint8")
 
 
 def _settings(

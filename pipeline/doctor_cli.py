@@ -25,9 +25,9 @@ def doctor(
     model_server: ModelServer = None,
     as_json: Json = False,
 ) -> None:
-    """Say what this machine has, what will be used, and what to do about what is missing.
+    """Say what is here, what a run would use, and what is missing.
 
-    Exit code 1 when something is broken that a run needs.
+    For what is missing, it says what to do. Exit code 1 when something is broken that a run needs.
     """
     from pipeline.config import load_config
     from pipeline.doctor.diagnosis import diagnose, print_diagnosis

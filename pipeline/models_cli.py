@@ -44,7 +44,7 @@ def list_versions(
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Show every version, its record and its labels; with --server, what is live."""
+    """Show every version with its labels; with --server, what is live."""
     from pipeline import models_report
 
     settings = _load(workdir, config, overrides)
@@ -58,14 +58,14 @@ def list_versions(
 
 @app.command(epilog=examples("models diff 1795238065 1795240112"))
 def diff(
-    before: Annotated[int, typer.Argument(metavar="A", help="the older version")],
-    after: Annotated[int, typer.Argument(metavar="B", help="the newer version")],
+    before: Annotated[int, typer.Argument(metavar="A", help="The older version.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="The newer version.")],
     workdir: Workdir = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions on the images that the newest run evaluated on."""
+    """Compare two versions on the images of the newest evaluation."""
     from pipeline import models_report
 
     settings = _load(workdir, config, overrides)
@@ -124,7 +124,10 @@ def prune(
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Remove old versions that nothing serves, labels or was rolled back to."""
+    """Remove old versions, but none in use.
+
+    In use are those that are served, labelled, or were rolled back to.
+    """
     from serving import versions
     from serving.versions.live import live_states
 
@@ -158,7 +161,7 @@ def label(
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Point a label at a version, in the models.config that running servers re-read."""
+    """Point a label at a version, in the models.config of servers."""
     from pipeline.errors import UsageError
     from serving import versions
 

@@ -19,4 +19,6 @@ Json = Annotated[bool, typer.Option("--json", help="The result as one JSON objec
 def examples(*arguments: str) -> str:
     """Returns the end of a verb's help: command lines to copy."""
     # \b keeps the lines apart; help is wrapped otherwise.
-    return "\b\nExamples:\n" + "\n".join(f"  python runner.py {line}" for line in arguments)
+    return "\b\nExamples:\n" + "\n".join(
+        f"  python runner.py {line}".rstrip() for line in arguments
+    )

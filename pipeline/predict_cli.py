@@ -29,7 +29,7 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders of them.")],
     server: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="[localhost:8501; with --grpc localhost:8500]"),
+        typer.Option(metavar="HOST:PORT", help="[localhost:8501; with --grpc, localhost:8500]"),
     ] = None,
     grpc: Annotated[
         bool, typer.Option("--grpc/--rest", help="Which API of the server to use.")

@@ -37,10 +37,11 @@ def serve(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Serve what was pushed, over REST and gRPC, until Ctrl-C or SIGTERM.
+    """Serve what was pushed, over REST and gRPC, until it is stopped.
 
-    New pushes are taken up without a restart, and labels, where there are any, as they move. The
-    server is the first that is there: the Docker image, tensorflow_model_server, the embedded one.
+    Ctrl-C or SIGTERM stops it. New pushes are taken up without a restart, and labels, where there
+    are any, as they move. The server is the first that is there: the Docker image,
+    tensorflow_model_server, the embedded one.
     """
     from pipeline.config import load_config
     from pipeline.serve import Address, ServerFailedError, serving, watch

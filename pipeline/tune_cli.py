@@ -27,9 +27,10 @@ def tune(
     model_server: options.ModelServer = None,
     as_json: options.Json = False,
 ) -> None:
-    """Search hyperparameters by short trainings, then run the pipeline with the best ones.
+    """Search hyperparameters, then run the pipeline with the best.
 
-    The best values are printed and written to tuned.toml in the workdir, for --config.
+    The search is by short trainings. The best values are printed and written to tuned.toml in the
+    workdir, for --config.
     """
     from pipeline.config import load_config
     from pipeline.orchestration.command import run_command

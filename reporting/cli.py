@@ -39,7 +39,7 @@ def report(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Show the report of a run: what it did, and why it pushed or did not.
+    """Show the report of a run: what it did, why it pushed or did not.
 
     With --run the page is written again, from the metadata if nothing else is left of the run.
     """

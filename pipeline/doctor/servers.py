@@ -54,5 +54,5 @@ def _choice(kind: ServerKind, image: str) -> Finding:
     return Finding(
         subject="model server",
         state=State.OK,
-        text=f"{kind} takes {choice.kind}: {choice.why}",
+        text=f"{choice.kind}, {choice.why}",
     )

@@ -27,7 +27,7 @@ def kubeflow(
     model_server: options.ModelServer = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the YAML that Kubeflow Pipelines runs; docs/kubeflow.md says what it needs."""
+    """Write the YAML for Kubeflow Pipelines; see docs/kubeflow.md."""
     from pipeline.config import load_config
 
     settings = load_config(
@@ -51,7 +51,7 @@ def airflow(
     model_server: options.ModelServer = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a DAG file for Airflow 3 and what it reads; docs/airflow.md says how to use them."""
+    """Write a DAG file for Airflow 3; see docs/airflow.md."""
     from pipeline.config import load_config
 
     settings = load_config(

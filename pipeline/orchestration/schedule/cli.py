@@ -39,10 +39,10 @@ def schedule(
         bool, typer.Option("--json", help="The result of every run, one JSON object a line.")
     ] = False,
 ) -> None:
-    """Run whenever it is time or a span arrives; stop with Ctrl-C or SIGTERM.
+    """Run whenever it is time or a span arrives, until it is stopped.
 
-    Without --cron and --watch it does both: by the settings' cron expression, and for new spans in
-    the workdir. The exit code is that of the last run.
+    Ctrl-C or SIGTERM stops it. Without --cron and --watch it does both: by the settings' cron
+    expression, and for new spans in the workdir. The exit code is that of the last run.
     """
     from pipeline.config import load_config
 

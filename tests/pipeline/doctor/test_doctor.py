@@ -157,7 +157,7 @@ def test_a_server_that_is_asked_for_and_not_there_is_broken(
     assert servers.servers(asked)[-1].state is State.BROKEN
     auto = servers.servers(load_config(workdir=tmp_path))[-1]
     assert auto.state is State.OK
-    assert auto.text.startswith("auto takes embedded: because no Docker engine answers")
+    assert auto.text.startswith("embedded, because no Docker engine answers")
 
 
 def test_data_names_the_source_that_would_serve_it(config: Config, tmp_path: Path) -> None:
