@@ -30,8 +30,12 @@ STATISTICS_KEY = "statistics"
 SERVING_DIR_KEY = "serving_dir"
 SERVED_KEY = "served"
 SIGNATURE_KEY = "signature"
+CLASS_COUNT_KEY = "class_count"
 
 VERSION_PROPERTY = "version"
+
+# Of the signature: [examples, classes].
+_OUTPUT = "probabilities"
 
 
 class BaselineError(Exception):
@@ -45,6 +49,7 @@ class ServedModelSpec(ComponentSpec):
         SERVING_DIR_KEY: ExecutionParameter(type=str),
         SERVED_KEY: ExecutionParameter(type=str, optional=True),
         SIGNATURE_KEY: ExecutionParameter(type=str, optional=True),
+        CLASS_COUNT_KEY: ExecutionParameter(type=int, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -89,7 +94,8 @@ class Executor(base_executor.BaseExecutor):
         A version that was pushed without statistics gives a model and no statistics.
 
         Raises:
-            BaselineError: the served model does not have the signature it is to be evaluated by.
+            BaselineError: the served model does not have the signature it is to be evaluated by,
+                or has another number of classes.
         """
         store = VersionStore(exec_properties[SERVING_DIR_KEY])
         newest = store.newest_served()
@@ -101,7 +107,9 @@ class Executor(base_executor.BaseExecutor):
             logger.info("no version is served from %s: no baseline", store.storage.base)
             return result
         if exec_properties.get(SIGNATURE_KEY):
-            _require_signature(newest, exec_properties[SIGNATURE_KEY])
+            _require_comparable(
+                newest, exec_properties[SIGNATURE_KEY], exec_properties.get(CLASS_COUNT_KEY)
+            )
         model = artifact_utils.get_single_instance(output_dict[MODEL_KEY])
         _copy_model(newest, model)
         models.artifacts.append(model.mlmd_artifact)
@@ -114,15 +122,24 @@ class Executor(base_executor.BaseExecutor):
         return result
 
 
-def _require_signature(version: Version, signature: str) -> None:
+def _require_comparable(version: Version, signature: str, class_count: int | None) -> None:
     saved_model = saved_model_pb2.SavedModel()
     with fileio.open(f"{version.directory}/saved_model.pb", "rb") as file:
         saved_model.ParseFromString(file.read())
-    if not any(signature in graph.signature_def for graph in saved_model.meta_graphs):
-        raise BaselineError(
-            f"the served version {version.number} has no signature {signature}, so the new model "
-            "cannot be compared with it; run once with --no-baseline"
-        )
+    found = [graph for graph in saved_model.meta_graphs if signature in graph.signature_def]
+    if not found:
+        raise _incomparable(version, f"no signature {signature}")
+    dimensions = found[0].signature_def[signature].outputs[_OUTPUT].tensor_shape.dim
+    classes = dimensions[-1].size if dimensions else -1
+    if class_count is not None and classes not in (-1, class_count):
+        raise _incomparable(version, f"{classes} classes and not {class_count}")
+
+
+def _incomparable(version: Version, difference: str) -> BaselineError:
+    return BaselineError(
+        f"the served version {version.number} has {difference}, so the new model cannot be "
+        "compared with it; run once with --no-baseline"
+    )
 
 
 def _copy_model(version: Version, model: types.Artifact) -> None:
@@ -149,17 +166,21 @@ class ServedModel(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
     DRIVER_CLASS = Driver
 
-    def __init__(self, serving_dir: str, signature: str | None = None) -> None:
+    def __init__(
+        self, serving_dir: str, signature: str | None = None, class_count: int | None = None
+    ) -> None:
         """Makes the node.
 
         Args:
             serving_dir: the model's base directory or URI, `<serving_dir>/<version>/`.
             signature: that the served model must have to be evaluated; None: it is not looked at.
+            class_count: how many classes the signature's `probabilities` must have; None: any.
         """
         super().__init__(
             spec=ServedModelSpec(
                 serving_dir=serving_dir,
                 signature=signature,
+                class_count=class_count,
                 model=types.Channel(type=standard_artifacts.Model),
                 statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
             )

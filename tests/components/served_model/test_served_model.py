@@ -133,3 +133,30 @@ def test_a_served_model_without_the_signature_is_no_baseline(
         Executor().Do({}, outputs, {"serving_dir": store.storage.base, "signature": "predict"})
     assert f"version {number} has no signature predict" in str(error.value)
     assert "--no-baseline" in str(error.value)
+
+
+def test_a_served_model_of_other_classes_is_no_baseline(
+    store: VersionStore, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+    from tfx.types import standard_artifacts
+
+    from components.served_model.component import BaselineError, Executor
+
+    class ThreeClasses(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def predict(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probabilities": tf.ones([tf.size(examples), 3]) / 3}
+
+    module = ThreeClasses()
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"predict": module.predict})
+    versions.publish(store, tmp_path / "model", Pushed())
+    model, statistics = standard_artifacts.Model(), standard_artifacts.ExampleStatistics()
+    model.uri = str(tmp_path / "emitted")
+    outputs = {"model": [model], "statistics": [statistics]}
+    needs = {"serving_dir": store.storage.base, "signature": "predict"}
+
+    with pytest.raises(BaselineError, match=r"has 3 classes and not 4.*--no-baseline"):
+        Executor().Do({}, outputs, {**needs, "class_count": 4})
+    emitted = Executor().Do({}, outputs, {**needs, "class_count": 3})
+    assert len(emitted.output_artifacts["model"].artifacts) == 1
