@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
+from pipeline.orchestration.bytecode import keep_bytecode
 from pipeline.orchestration.ir import read_ir, read_outline
 from pipeline.orchestration.output import redirect_to
 from pipeline.orchestration.quarantine import name_refused_span, quarantine_refused_span
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return _BAD_USAGE
     terminal = redirect_to(workdir / "logs" / f"{options.run_id}.log")
+    keep_bytecode()
     # Takes seconds to import.
     from pipeline.orchestration.rebuild import result_from_metadata
     from reporting.write import attach_report
