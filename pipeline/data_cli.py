@@ -1,11 +1,9 @@
 """The verbs under `data` on the command line."""
 
 import json
-import os
 import re
+import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from components.idx_example_gen.idx import Bytes
 
 app = typer.Typer(
-    help="Get the official images, take in others, release spans.",
+    help="Get the images, take in or prepare your own, release spans.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -39,7 +37,10 @@ def fetch(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Get the four official files, verified, from where they are found."""
+    """Get the four official files, and verify them.
+
+    The first source that has them is used.
+    """
     from data.fashion_mnist import DatasetError, obtain
 
     settings = _settings(workdir, config, preset, overrides)
@@ -67,7 +68,7 @@ def split(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Lay the official training images out as spans, to try things."""
+    """Lay the official training images out as spans, to play with."""
     from components.idx_example_gen.idx import IdxError
     from data.spans import SpanError
     from data.split import lay_out
@@ -106,11 +107,12 @@ def ingest(
     from data import spans
     from data.ingest import UnknownForm, read
     from pipeline.features import IMAGE_SIZE
+    from pipeline.orchestration.output import tensorflow_silent
 
     settings = _settings(workdir, config, preset, overrides)
     root = _span_root(settings)
     try:
-        with _tensorflow_silent():
+        with tensorflow_silent():
             found = read(path, settings.data.labels, IMAGE_SIZE, _decode if fit else None)
     except UnknownForm as error:
         raise UsageError(str(error)) from None
@@ -148,12 +150,13 @@ def prepare(
     from data.prepare import prepare as write
     from pipeline.config import SCHEMA_FILE
     from pipeline.features import IMAGE_SIZE
+    from pipeline.orchestration.output import tensorflow_silent
 
     root = output.expanduser().resolve()
     model_name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name)
     schema = SCHEMA_FILE.read_text()
     try:
-        with _tensorflow_silent():
+        with tensorflow_silent():
             done = write(pictures, root, IMAGE_SIZE, _decode, schema, model_name)
     except PrepareError as error:
         raise UsageError(str(error)) from None
@@ -162,7 +165,7 @@ def prepare(
     _show(
         f"{done.train} images to train on and {done.test} to test on, of the classes "
         f"{', '.join(done.labels)}, are in {root}.\nnext:\n"
-        f"  python runner.py --config {done.settings}",
+        f"  python runner.py --config {shlex.quote(str(done.settings))}",
         {
             "status": "prepared",
             "settings": str(done.settings),
@@ -201,19 +204,6 @@ def release(
         },
         as_json,
     )
-
-
-@contextmanager
-def _tensorflow_silent() -> Iterator[None]:
-    """Drops what TensorFlow's C++ code writes to standard error: greetings, when it is imported."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _decode(encoded: bytes) -> "Bytes":

@@ -1,6 +1,7 @@
 """The `data` verbs: what they print and how they exit."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,20 @@ def test_prepare_refuses_damaged_pictures_and_names_them(tmp_path: Path) -> None
     assert refused.exit_code == 5
     assert "cats/a.jpg: its content is neither PNG nor JPEG" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_to_type_after_prepare_can_be_pasted(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for shade in range(10):
+            path = tmp_path / "pets" / name / f"{shade}.png"
+            Image.new("L", (28, 28), 20 * shade + len(name)).save(path)
+
+    words = ["prepare", str(tmp_path / "pets"), "--output", str(tmp_path / "my pets")]
+    done = CliRunner().invoke(app, words)
+
+    settings = str(tmp_path / "my pets" / "settings.toml")
+    assert shlex.split(done.stdout.splitlines()[-1])[-2:] == ["--config", settings]
 
 
 def test_ingest_lists_bad_files_and_takes_nothing_in(workdir: Path, tmp_path: Path) -> None:
