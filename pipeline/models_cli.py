@@ -67,9 +67,10 @@ def diff(
 ) -> None:
     """Compare two versions on the images of the newest evaluation."""
     from pipeline import models_report
+    from pipeline.orchestration.output import tensorflow_silent
 
     settings = _load(workdir, config, overrides)
-    with _usage_errors():
+    with _usage_errors(), tensorflow_silent():
         churn = models_report.churn_between(settings, before, after)
     if as_json:
         print(churn.model_dump_json())
@@ -161,7 +162,7 @@ def label(
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Point a label at a version, in the models.config of servers."""
+    """Point a label at a version, for servers that read models.config."""
     from pipeline.errors import UsageError
     from serving import versions
 

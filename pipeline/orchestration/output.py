@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -33,3 +35,17 @@ def redirect_to(log_file: Path) -> Terminal:
     os.dup2(log, 2)
     os.close(log)
     return terminal
+
+
+@contextmanager
+def tensorflow_silent() -> Iterator[None]:
+    """Drops what is written to file descriptor 2: for short work with TensorFlow, without a log."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
