@@ -22,9 +22,6 @@ class ExpectedCalibrationError(metric_types.Metric):
         super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
 
 
-metric_types.register_metric(ExpectedCalibrationError)
-
-
 def _computations(
     name: str, model_name: str = "", output_name: str = ""
 ) -> metric_types.MetricComputations:
