@@ -31,6 +31,7 @@ from pipeline.config import DEFAULT_WORKDIR, load_config
 from pipeline.dataset import LabelledImages
 from pipeline.hyperparameters import Hyperparameters
 from pipeline.trainer import train_model
+from pipeline.tuned import with_tuned
 
 DEFAULT = "default preset"
 CHANGES: Mapping[str, Mapping[str, Any]] = {
@@ -65,10 +66,10 @@ def main() -> None:
     outcomes: dict[str, list[Outcome]] = {}
     for seed in arguments.seeds:
         for name in arguments.only or CHANGES:
-            hyperparameters = load_config("default").training.model_copy(
-                update={"seed": seed, **CHANGES[name]}
+            hyperparameters = with_tuned(
+                load_config("default").training, {"seed": seed, **CHANGES[name]}
             )
-            outcome = _train(train, validation, Hyperparameters(**hyperparameters.model_dump()))
+            outcome = _train(train, validation, hyperparameters)
             outcomes.setdefault(name, []).append(outcome)
             Console(stderr=True).print(f"seed {seed}, {name}: {outcome}", highlight=False)
             if arguments.output:

@@ -30,7 +30,7 @@ from data.fashion_mnist import obtain
 from pipeline.code_revision import code_revision
 from pipeline.config import ROOT, Config, load_config
 from pipeline.orchestration.bytecode import keep_bytecode
-from pipeline.result import RunResult
+from pipeline.result import RunResult, Status
 
 GOAL_RATIO = 1.25
 GOAL_AROUND_SECONDS = 60.0
@@ -58,7 +58,7 @@ def main() -> None:
         load_before = os.getloadavg()[0]
         run = measure(_runner(arguments.preset, settings, config))
         result = RunResult.model_validate_json(run.stdout)
-        if not result.status == "pushed":
+        if result.status is not Status.PUSHED:
             raise SystemExit(f"the run ended as {result.status}: {' '.join(result.reasons)}")
         plain = measure(_script(config, Path(folder)))
     lines = list(report(arguments, load_before, run, result, plain))
