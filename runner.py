@@ -1,6 +1,7 @@
 #!/usr/bin/env -S uv run
 """The command line of the project; each verb is a thin call into a package."""
 
+import errno
 import signal
 import sys
 from typing import Annotated
@@ -23,6 +24,9 @@ app = typer.Typer(
 )
 
 _NEEDS_NO_VERB = ("--help", "--install-completion", "--show-completion")
+
+# What a path brings that somebody gave: a file where a folder is needed, or no right to write.
+_UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 app.add_typer(compile_cli.app, name="compile")
 app.add_typer(data_cli.app, name="data")
@@ -89,6 +93,11 @@ def main() -> None:
         sys.exit(2)
     except TyperException as error:
         print(_usage_sentence(error), file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _UNUSABLE or error.filename is None:
+            raise
+        print(f"runner.py: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

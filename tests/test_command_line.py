@@ -50,6 +50,8 @@ def test_every_verb_gives_its_result_as_json(verb: str) -> None:
         (["predict", "x.jpg", "--version", "1", "--label", "a"], "--version or --label, not both"),
         (["models", "diff", "1"], "`python runner.py models diff --help`"),
         (["models", "list", "--server", "127.0.0.1:1"], "no model server answers at"),
+        (["data", "fetch", "--workdir", str(ROOT / "LICENSE")], "Not a directory"),
+        (["models", "list", "--workdir", str(ROOT / "LICENSE")], "Not a directory"),
         (["kubeflow", "schedule", "list"], "give --host or the setting kubeflow.host"),
     ],
 )
