@@ -72,14 +72,16 @@ class StepRecorder:
         self._change(change)
 
     def failed(self, error: Exception) -> None:
-        """Ends the run with what the step's executor raised."""
+        """Ends the run with what the step's executor raised, unless a refusal has ended it."""
         status, reasons = Status.FAILED, [f"{type(error).__name__}: {error}"]
         if isinstance(error, DataRefused):
             status, reasons = Status.DATA_REFUSED, error.reasons
 
         def change(result: RunResult, node: NodeResult) -> None:
             node.state = NodeState.FAILED
-            result.finish(status, reasons)
+            # With `push.fail_when_refused`, Pusher raises what an earlier step has already judged.
+            if result.finished_at is None or not result.status.is_refusal:
+                result.finish(status, reasons)
 
         self._change(change)
 

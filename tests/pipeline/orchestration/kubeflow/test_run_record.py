@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tfx.types import standard_artifacts
 
+from components.pusher.executor import NotPushedError
 from components.refusal import DataRefused
 from data import spans
 from pipeline.features import CLASS_LABELS
@@ -28,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 def recorder(root: Path, node_id: str) -> StepRecorder:
     step = Step(
         node_id=node_id,
-        node_ids=["IdxExampleGen", "AnomalyGate", "ServedModel", "Pusher"],
+        node_ids=["IdxExampleGen", "AnomalyGate", "ServedModel", "ModelDiff", "Pusher"],
         workdir=root,
         data_root=root / "data",
         window=2,
@@ -87,6 +88,17 @@ def test_the_failure_of_one_step_outlasts_the_success_of_another(root: Path) -> 
     recorder(root, "ServedModel").done({})
     assert result(root).status is Status.FAILED
     assert result(root).reasons == ["ValueError: broken"]
+
+
+def test_a_refusal_outlasts_the_failure_of_a_later_step(root: Path) -> None:
+    diff, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
+    diff.uri = str(root)
+    blessing.set_string_custom_property("reasons", '["40% change"]')
+    recorder(root, "ModelDiff").done({"diff": [diff], "blessing": [blessing]})
+    recorder(root, "Pusher").failed(NotPushedError("40% change"))
+    found = result(root)
+    assert (found.status, found.reasons) == (Status.NOT_BLESSED, ["40% change"])
+    assert found.node("Pusher").state is NodeState.FAILED
 
 
 def test_a_step_without_a_volume_does_its_work_all_the_same(
