@@ -1,5 +1,6 @@
 """One real run on the sample, shared by all tests that look at what a run leaves behind."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,11 @@ import pytest
 from pipeline.result import RunResult
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """`uv run pytest` says so to every process; the programs under test are started by Python."""
+    os.environ.pop("UV", None)
 
 
 def run_runner(*arguments: str) -> subprocess.CompletedProcess[str]:

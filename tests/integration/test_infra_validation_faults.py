@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -328,11 +329,10 @@ def assert_says(blessing: Blessing, pattern: str) -> None:
 
 
 def assert_nothing_runs() -> None:
-    ours = psutil.Process().children(recursive=True)
-    assert not [
-        child
-        for child in ours
-        if child.status() != psutil.STATUS_ZOMBIE
-        and child.environ().get(OWNER_VARIABLE) == owner_mark()
-        and "shared" not in " ".join(child.cmdline())
-    ]
+    """No server of this process is left, not even one that a wrapper script had started."""
+    left = []
+    for each in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            if each.environ().get(OWNER_VARIABLE) == owner_mark():
+                left.append(each.cmdline())
+    assert not [command for command in left if "shared" not in " ".join(command)]

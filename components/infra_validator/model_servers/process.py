@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from abc import abstractmethod
 from importlib import metadata
 from importlib.util import find_spec
@@ -29,6 +30,7 @@ from components.infra_validator.model_servers.ownership import (
 BINARY = "tensorflow_model_server"
 _EMBEDDED_MODULE = "serving.model_server"
 _STOP_SECONDS = 5.0
+_STOP_POLL_SECONDS = 0.01
 
 # Asks the kernel (Linux only) to kill the server with its parent, then becomes the server. This
 # takes an interpreter of its own because code between fork and exec is unsafe beside threads.
@@ -96,12 +98,13 @@ class ProcessServer(ModelServer):
     def stop(self) -> None:
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        # A program on PATH may be a script that starts the server, and may end before it.
+        self._signal_group(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._group_exists() and time.monotonic() < deadline:
+            time.sleep(_STOP_POLL_SECONDS)
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -123,6 +126,20 @@ class ProcessServer(ModelServer):
 
     def lost_its_port(self) -> bool:
         return not all(is_free(port) for port in self._ports)
+
+    def _group_exists(self) -> bool:
+        # A child that has ended counts until it is waited for.
+        self.is_running()
+        return self._signal_group(0)
+
+    def _signal_group(self, number: int) -> bool:
+        """Signals the process and all that it started; returns whether there are any left."""
+        assert self._process is not None
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 class BinaryServer(ProcessServer):
