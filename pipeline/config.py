@@ -312,6 +312,8 @@ def load_config(
         config = Config.model_validate(settings)
     except ValidationError as error:
         raise UsageError(_sentence(error)) from None
+    if not config.schema_file.is_file():
+        raise UsageError(f"data.schema_file: there is no file {config.schema_file}")
     return config.model_copy(update={"workdir": config.workdir.expanduser().resolve()})
 
 

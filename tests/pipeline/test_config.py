@@ -82,6 +82,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_config(None, tmp_path / "absent.toml")
 
 
+def test_a_missing_schema_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file .*mine.pbtxt"):
+        load_config(overrides=[f"data.schema_file='{tmp_path / 'mine.pbtxt'}'"])
+
+
 def test_a_data_root_of_ones_own_comes_before_the_sample(tmp_path: Path) -> None:
     config = load_config("smoke", overrides=[f"data.root={tmp_path}"])
     assert config.data_root == tmp_path
