@@ -96,8 +96,10 @@ class Executor(base_executor.BaseExecutor):
         result = self._refusal(input_dict) or self._push(input_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
         _write_result(result, artifact)
-        if result.status in (PushVerdict.PUSHED, PushVerdict.UP_TO_DATE):
-            logger.info("%s: version %s at %s", result.status, result.version, result.destination)
+        if result.status is PushVerdict.PUSHED:
+            return
+        if result.status is PushVerdict.UP_TO_DATE:
+            logger.info("version %s at %s is up to date", result.version, result.destination)
             return
         logger.warning("not pushed (%s): %s", result.status, "; ".join(result.reasons))
         if exec_properties.get(FAIL_WHEN_REFUSED_KEY):
