@@ -83,7 +83,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_schema_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no file .*mine.pbtxt"):
+    with pytest.raises(UsageError, match=r"there is no file .*mine\.pbtxt"):
         load_config(overrides=[f"data.schema_file='{tmp_path / 'mine.pbtxt'}'"])
 
 
