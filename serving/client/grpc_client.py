@@ -21,7 +21,7 @@ from serving.client.grpc_messages import (
 )
 from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec, VersionStatus
 from serving.client.retry import Retries, wait_until_available
-from serving.client.selection import check_selection
+from serving.client.selection import check_selection, choose_signature
 from serving.client.tensors import input_arrays, is_bytes, string_array, tensor_spec
 from serving.model_server.errors import Code
 
@@ -93,12 +93,7 @@ class GrpcClient:
                 for name, definition in definitions.signature_def.items()
             }
             self._signatures[version, label] = known
-        name = signature_name or "serving_default"
-        if name not in known:
-            raise InvalidRequestError(
-                Code.INVALID_ARGUMENT, f"no signature {name!r}; the model has {sorted(known)}"
-            )
-        return known[name]
+        return choose_signature(known, signature_name)
 
     def predict(
         self,

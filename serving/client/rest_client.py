@@ -11,10 +11,10 @@ from urllib.parse import quote
 import numpy as np
 import requests
 
-from serving.client.errors import ClientError, InvalidRequestError, client_error
+from serving.client.errors import ClientError, client_error
 from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec, VersionStatus
 from serving.client.retry import Retries, wait_until_available
-from serving.client.selection import check_selection
+from serving.client.selection import check_selection, choose_signature
 from serving.client.tensors import input_arrays, string_array, tensor_spec
 from serving.model_server.errors import Code
 
@@ -78,12 +78,7 @@ class RestClient:
             definitions = answer["metadata"]["signature_def"]["signature_def"]
             known = {name: _signature(definition) for name, definition in definitions.items()}
             self._signatures[version, label] = known
-        name = signature_name or "serving_default"
-        if name not in known:
-            raise InvalidRequestError(
-                Code.INVALID_ARGUMENT, f"no signature {name!r}; the model has {sorted(known)}"
-            )
-        return known[name]
+        return choose_signature(known, signature_name)
 
     def predict(
         self,

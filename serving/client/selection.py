@@ -1,8 +1,11 @@
-"""How callers name a version, checked before anything is sent."""
+"""How callers name a version and a signature, checked before anything is sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from serving.client.errors import InvalidRequestError
+from serving.client.interface import Signature
 from serving.model_server.errors import Code
 
 
@@ -13,3 +16,16 @@ def check_selection(version: int | None, label: str | None) -> None:
             Code.INVALID_ARGUMENT,
             f"give a version ({version}) or a label ({label!r}), not both",
         )
+
+
+def choose_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
+    """Returns a model's signature by name, `serving_default` if that is empty.
+
+    Raises InvalidRequestError if the model has no such signature.
+    """
+    name = name or "serving_default"
+    if name not in signatures:
+        raise InvalidRequestError(
+            Code.INVALID_ARGUMENT, f"no signature {name!r}; the model has {sorted(signatures)}"
+        )
+    return signatures[name]
