@@ -266,13 +266,13 @@ _PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
     Preset.DEFAULT: {},
     Preset.BEST: {
         "training": {
-            "epochs": 30,
-            "filters": (64, 128, 256),
+            "epochs": 32,
+            "filters": (64, 128, 256, 256),
             "convolutions": 2,
             "dense_units": 256,
-            "random_shift": 1,
+            "weight_decay": 0.05,
+            "random_shift": 2,
             "cutout": 8,
-            "weight_average": 0.998,
         }
     },
 }

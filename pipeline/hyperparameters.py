@@ -33,7 +33,7 @@ class Hyperparameters(Settings):
         0.0, ge=0, lt=1, description="momentum of the moving average that is exported; 0: none"
     )
     filters: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="of each stage")
-    convolutions: int = Field(1, ge=1, description="in each stage after the first, which has one")
+    convolutions: int = Field(1, ge=1, description="in each stage")
     dense_units: int = Field(128, ge=1, description="of the layer before the logits")
     dropout: float = Field(0.3, ge=0, lt=1, description="behind that layer")
     random_flip: bool = Field(True, description="mirror about half of the training images")

@@ -20,9 +20,8 @@ def build_model(hyperparameters: Hyperparameters, class_count: int = CLASS_COUNT
     x = inputs
     stages = len(hyperparameters.filters)
     for stage, channels in enumerate(hyperparameters.filters):
-        x = _convolution(x, channels, pool=stage < stages - 1)
-        for _ in range(1, hyperparameters.convolutions if stage else 1):
-            x = _convolution(x, channels, pool=False)
+        for convolution in range(hyperparameters.convolutions):
+            x = _convolution(x, channels, pool=convolution == 0 and stage < stages - 1)
     x = layers.Flatten()(x)
     x = layers.Dense(hyperparameters.dense_units, activation="relu")(x)
     x = layers.Dropout(hyperparameters.dropout)(x)
