@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pipeline.settings import Settings
 
@@ -32,7 +32,12 @@ class Hyperparameters(Settings):
     weight_average: float = Field(
         0.0, ge=0, lt=1, description="momentum of the moving average that is exported; 0: none"
     )
-    filters: tuple[int, ...] = Field((32, 64, 128), min_length=1, description="of each stage")
+    filters: tuple[PositiveInt, ...] = Field(
+        (32, 64, 128),
+        min_length=1,
+        max_length=5,
+        description="of each stage; each but the last halves the image, at most four times",
+    )
     convolutions: int = Field(1, ge=1, description="in each stage")
     dense_units: int = Field(128, ge=1, description="of the layer before the logits")
     dropout: float = Field(0.3, ge=0, lt=1, description="behind that layer")
