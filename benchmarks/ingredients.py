@@ -42,15 +42,15 @@ from pipeline.tuned import with_tuned
 DEFAULT = "default preset"
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     DEFAULT: {},
+    "learning rate 0.003, not 0.02": {"learning_rate": 3e-3},
     "no label smoothing": {"label_smoothing": 0.0},
+    "no weight decay": {"weight_decay": 0.0},
     "no random flips": {"random_flip": False},
+    "dropout 0.3": {"dropout": 0.3},
     "random shifts of 1 pixel": {"random_shift": 1},
     "cutout of 8 pixels": {"cutout": 8},
     "weights averaged": {"weight_average": 0.998},
-    "no dropout": {"dropout": 0.0},
-    "weight decay of 0.05": {"weight_decay": 0.05},
     "two convolutions a stage": {"convolutions": 2},
-    "widths 48, 96, 192": {"filters": (48, 96, 192)},
     "half the epochs": {"epochs": 5},
     "one and a half times the epochs": {"epochs": 15},
     "float32": {"precision": "float32"},

@@ -170,6 +170,9 @@ model_name = {_quoted(name)}
 [training]
 batch_size = {batch_size}
 epochs = {8 if train >= 20_000 else 20}
+# For few pictures, more careful than the default preset.
+learning_rate = 0.003
+dropout = 0.3
 # Both false where a mirrored picture would be of another class.
 random_flip = true
 average_flipped = true

@@ -252,8 +252,12 @@ _PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
         "training": {
             "epochs": 8,
             "batch_size": 32,
+            "learning_rate": 3e-3,
+            "weight_decay": 1e-4,
+            "label_smoothing": 0.1,
             "filters": (16, 32, 64),
             "dense_units": 64,
+            "dropout": 0.3,
             "threads": 2,
         },
         "evaluation": {
@@ -263,14 +267,19 @@ _PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
             "max_accuracy_drop": 0.1,
         },
     },
+    # The defaults of every setting; those of training come from `runner.py tune`.
     Preset.DEFAULT: {},
     Preset.BEST: {
         "training": {
             "epochs": 32,
+            "batch_size": 256,
+            "learning_rate": 3e-3,
+            "weight_decay": 0.05,
+            "label_smoothing": 0.1,
             "filters": (64, 128, 256, 256),
             "convolutions": 2,
             "dense_units": 256,
-            "weight_decay": 0.05,
+            "dropout": 0.3,
             "random_shift": 2,
             "cutout": 8,
         }

@@ -22,12 +22,12 @@ class Hyperparameters(Settings):
     """
 
     epochs: int = Field(10, ge=1, description="passes over the training images")
-    batch_size: int = Field(256, ge=1, description="images in a step")
-    learning_rate: float = Field(3e-3, gt=0, description="peak of the one-cycle schedule")
+    batch_size: int = Field(128, ge=1, description="images in a step")
+    learning_rate: float = Field(0.02, gt=0, description="peak of the one-cycle schedule")
     warmup_share: float = Field(0.1, ge=0, lt=1, description="share of all steps that warm up")
-    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
+    weight_decay: float = Field(0.04, ge=0, description="of AdamW")
     label_smoothing: float = Field(
-        0.1, ge=0, lt=1, description="share of the label that all classes get evenly"
+        0.2, ge=0, lt=1, description="share of the label that all classes get evenly"
     )
     weight_average: float = Field(
         0.0, ge=0, lt=1, description="momentum of the moving average that is exported; 0: none"
@@ -40,7 +40,7 @@ class Hyperparameters(Settings):
     )
     convolutions: int = Field(1, ge=1, description="in each stage")
     dense_units: int = Field(128, ge=1, description="of the layer before the logits")
-    dropout: float = Field(0.3, ge=0, lt=1, description="behind that layer")
+    dropout: float = Field(0.0, ge=0, lt=1, description="behind that layer")
     random_flip: bool = Field(True, description="mirror about half of the training images")
     random_shift: int = Field(0, ge=0, description="pixels, along both axes")
     cutout: int = Field(0, ge=0, le=28, description="edge of the blackened square in pixels")

@@ -54,9 +54,9 @@ def _multiple(value: int, factor: float) -> int:
 
 
 SEARCH_SPACE: dict[str, Between | OneOf | Times] = {
-    "learning_rate": Between(5e-4, 2e-2, logarithmic=True),
-    "weight_decay": Between(1e-5, 5e-2, logarithmic=True),
-    "label_smoothing": Between(0.0, 0.2),
+    "learning_rate": Between(5e-4, 5e-2, logarithmic=True),
+    "weight_decay": Between(1e-5, 2e-1, logarithmic=True),
+    "label_smoothing": Between(0.0, 0.3),
     "dropout": Between(0.0, 0.6),
     "batch_size": Times((0.5, 2.0)),
     "random_shift": OneOf((0, 1, 2)),
