@@ -122,20 +122,27 @@ def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(model.predict(images, batch_size=1000, verbose=0))
 
 
-def _rows(outcomes: Mapping[str, list[Outcome]]) -> list[tuple[str, str, str, str]]:
+def _rows(outcomes: Mapping[str, list[Outcome]]) -> list[tuple[str, ...]]:
     return [
         (
             name,
             f"{mean(each.accuracy for each in of):.4f}",
             f"{mean(each.accuracy_flipped for each in of):.4f}",
             f"{mean(each.seconds for each in of):.0f}",
+            str(len(of)),
         )
         for name, of in outcomes.items()
         if of
     ]
 
 
-_HEADINGS = ("training", "validation accuracy", "with the mirror image", "seconds of one core")
+_HEADINGS = (
+    "training",
+    "validation accuracy",
+    "with the mirror image",
+    "seconds of one core",
+    "seeds",
+)
 
 
 def _table(outcomes: Mapping[str, list[Outcome]]) -> Table:
@@ -146,13 +153,12 @@ def _table(outcomes: Mapping[str, list[Outcome]]) -> Table:
 
 
 def _markdown(outcomes: Mapping[str, list[Outcome]]) -> str:
-    seeds = max(len(of) for of in outcomes.values())
     lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}, revision {code_revision()}, mean of {seeds} seeds; "
+        f"{datetime.now(UTC):%Y-%m-%d}, revision {code_revision()}; means over the seeds. "
         "`python -m benchmarks.ingredients`",
         "",
         f"| {' | '.join(_HEADINGS)} |",
-        "|---|---|---|---|",
+        "|---|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in _rows(outcomes)),
     ]
     return "\n".join(lines) + "\n"
