@@ -267,7 +267,7 @@ _PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
             "max_accuracy_drop": 0.1,
         },
     },
-    # The defaults of every setting; those of training come from `runner.py tune`.
+    # The defaults of every setting; what `runner.py tune` searches comes from it.
     Preset.DEFAULT: {},
     Preset.BEST: {
         "training": {
