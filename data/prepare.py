@@ -170,7 +170,7 @@ model_name = {_quoted(name)}
 [training]
 batch_size = {batch_size}
 epochs = {8 if train >= 20_000 else 20}
-# For few pictures, more careful than the default preset.
+# More careful than the default preset's, which were tuned on 54,000 images of clothes.
 learning_rate = 0.003
 dropout = 0.3
 # Both false where a mirrored picture would be of another class.

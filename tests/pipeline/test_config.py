@@ -65,6 +65,12 @@ def test_a_mistake_is_named(overrides: list[str], sentence: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_refused_item_is_not_also_said_to_be_missing() -> None:
+    with pytest.raises(UsageError) as error:
+        load_config(overrides=["training.filters=[0]"])
+    assert str(error.value) == "training.filters.0 = 0: input should be greater than 0"
+
+
 def test_an_unknown_preset_is_answered_with_those_that_exist() -> None:
     with pytest.raises(UsageError, match="unknown preset 'huge'; there are smoke, default, best"):
         load_config("huge")
