@@ -362,8 +362,9 @@ def _merge(into: dict[str, Any], settings: Mapping[str, Any]) -> None:
 
 def _sentence(error: ValidationError) -> str:
     problems = []
-    inside = {detail["loc"][:-1] for detail in error.errors()}
-    for detail in error.errors():
+    details = error.errors()
+    inside = {detail["loc"][:-1] for detail in details}
+    for detail in details:
         if detail["type"] == "too_short" and detail["loc"] in inside:
             continue  # pydantic does not count the items that it refuses
         name = ".".join(str(part) for part in detail["loc"])
