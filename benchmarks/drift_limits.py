@@ -25,10 +25,10 @@ from tensorflow_data_validation import (
 )
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.idx_example_gen import idx
+from data import idx
 from data.fashion_mnist import obtain
 from pipeline.code_revision import code_revision
-from pipeline.config import SCHEMA_FILE
+from pipeline.settings.paths import SCHEMA_FILE
 
 SAMPLE_SIZES = (300, 1_000, 6_000)
 SPAN_IMAGES = 1_000

@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from components.idx_example_gen import idx
+from data import idx
 from data.fashion_mnist import obtain
+from orchestration.bytecode import keep_bytecode
 from pipeline.code_revision import code_revision
-from pipeline.config import ROOT, load_config
-from pipeline.orchestration.bytecode import keep_bytecode
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
 
 OFFICIAL_TRAINING_IMAGES = 60_000
 MEMORY_LIMIT_MEGABYTES = 4_000
@@ -48,11 +49,11 @@ def main() -> None:
     load_before = os.getloadavg()[0]
     found: dict[int, Costs] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        official = Path(folder) / "official"
+        official = Path(folder) / "base"
         obtain(official, arguments.source)
         for factor in arguments.factors:
             workdir = Path(folder) / f"times-{factor}"
-            grow(official, workdir / "root" / "official", arguments.base, factor)
+            grow(official, workdir / "root" / "base", arguments.base, factor)
             found[factor] = _in_a_process(workdir)
             shutil.rmtree(workdir)
     lines = list(report(arguments, load_before, found))
@@ -78,8 +79,9 @@ def grow(official: Path, target: Path, base: int, factor: int) -> None:
 
 def measure(workdir: Path) -> Costs:
     """Runs the nodes on the data below `workdir` and returns what each of them cost."""
-    from pipeline.orchestration.compiler import compile_pipeline
-    from pipeline.orchestration.launch import node_ids, run_node, with_run_id
+    from orchestration.compiler import compile_pipeline
+    from orchestration.launch import run_node
+    from runs.executions import node_ids, with_run_id
 
     config = load_config(
         "default",
@@ -108,8 +110,8 @@ def export_untrained(fn_args: Any) -> None:
     """What Trainer calls here instead of a training."""
     import tensorflow_transform as tft
 
-    from pipeline.model import build_model
-    from pipeline.signatures import ServingModule, export
+    from pipeline.modeling.network import build_model
+    from pipeline.modeling.signatures import ServingModule, export
 
     model = build_model(load_config("default").training)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)

@@ -13,15 +13,15 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cli.model_versions import evaluated_examples
 from components.examples import read_records, sample_evenly
 from components.infra_validator.blessing import Measurements
-from components.infra_validator.spec import ServerKind
 from components.infra_validator.validation import validate
 from pipeline.code_revision import code_revision
-from pipeline.config import load_config
 from pipeline.infra_validation import validation_spec
-from pipeline.models_report import evaluated_examples
-from serving.versions import VersionStore
+from pipeline.settings.load import load_config
+from serving.launch.base import ServerKind
+from serving.versions.store import VersionStore
 
 
 def main() -> None:

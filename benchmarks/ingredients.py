@@ -28,16 +28,17 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from components.idx_example_gen import idx, splits
-from components.idx_example_gen.layout import Role
+from data import idx, splits
 from data.fashion_mnist import obtain
-from pipeline.checkpoints import EpochCheckpoint
+from data.layout import Role
 from pipeline.code_revision import code_revision
-from pipeline.config import DEFAULT_WORKDIR, load_config
-from pipeline.dataset import LabelledImages
-from pipeline.determinism import limit_threads
-from pipeline.trainer import train_model
-from pipeline.tuned import with_tuned
+from pipeline.modeling.checkpoints import EpochCheckpoint
+from pipeline.modeling.dataset import LabelledImages
+from pipeline.modeling.determinism import limit_threads
+from pipeline.modeling.trainer import train_model
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import DEFAULT_WORKDIR
+from pipeline.tuning.best_hyperparameters import with_tuned
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "default preset": {},
@@ -48,7 +49,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "dropout 0.3": {"dropout": 0.3},
     "random shifts of 1 pixel": {"random_shift": 1},
     "cutout of 8 pixels": {"cutout": 8},
-    "weights averaged": {"weight_average": 0.998},
+    "weights averaged": {"ema_momentum": 0.998},
     "two convolutions a stage": {"convolutions": 2},
     "half the epochs": {"epochs": 5},
     "one and a half times the epochs": {"epochs": 15},
@@ -165,7 +166,7 @@ def _markdown(outcomes: Mapping[str, list[Outcome]]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=DEFAULT_WORKDIR / "data" / "official")
+    parser.add_argument("--data", type=Path, default=DEFAULT_WORKDIR / "data" / "base")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--only", choices=list(CHANGES), nargs="+")
     parser.add_argument("--output", type=Path)

@@ -27,10 +27,12 @@ from typing import Any
 import psutil
 
 from data.fashion_mnist import obtain
+from orchestration.bytecode import keep_bytecode
 from pipeline.code_revision import code_revision
-from pipeline.config import ROOT, Config, load_config
-from pipeline.orchestration.bytecode import keep_bytecode
-from pipeline.result import RunResult, Status
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs.result import RunResult, Status
 
 GOAL_RATIO = 1.25
 GOAL_AROUND_SECONDS = 60.0
@@ -177,7 +179,7 @@ def _data_root(arguments: argparse.Namespace, folder: Path) -> list[str]:
     config = load_config(arguments.preset, None, arguments.overrides)
     if config.data.sample or config.data.root:
         return []
-    obtain(folder / "data" / "official", config.data.source)
+    obtain(folder / "data" / "base", config.data.source)
     return [f"data.root={json.dumps(str(folder / 'data'))}"]
 
 
@@ -195,7 +197,7 @@ def _script(config: Config, folder: Path) -> list[str]:
 
 
 def _compile_packages() -> None:
-    for module in ("pipeline.orchestration.execution", "benchmarks.plain_keras"):
+    for module in ("orchestration.node_loop", "benchmarks.plain_keras"):
         subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, check=True)
 
 

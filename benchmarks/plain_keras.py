@@ -20,17 +20,17 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import rankdata
 
-from components.idx_example_gen import splits
-from components.idx_example_gen.idx import read_images, read_labels
-from components.idx_example_gen.layout import Role
-from pipeline.augmentation import cut_out, flip, shift
-from pipeline.calibration import fit_temperature
-from pipeline.config import Config
-from pipeline.determinism import limit_threads, make_deterministic
-from pipeline.features import IMAGE, IMAGE_SIZE
-from pipeline.hyperparameters import Hyperparameters, Precision
-from pipeline.model import build_model
-from pipeline.preprocessing import decode_images, scale_pixels
+from data import splits
+from data.idx import read_images, read_labels
+from data.layout import Role
+from pipeline.modeling.augmentation import cut_out, flip, shift
+from pipeline.modeling.calibration import fit_temperature
+from pipeline.modeling.determinism import limit_threads, make_deterministic
+from pipeline.modeling.features import IMAGE, IMAGE_SIZE
+from pipeline.modeling.network import build_model
+from pipeline.modeling.preprocessing import decode_images, scale_pixels
+from pipeline.settings.config import Config
+from pipeline.settings.hyperparameters import Hyperparameters, Precision
 
 _PREDICT_BATCH = 1_000
 _BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -45,7 +45,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     limit_threads(settings.threads)
     with timed(seconds, "load"):
-        train, validation, test = load(config.data_root / "official")
+        train, validation, test = load(config.base_dir)
     with timed(seconds, "train"):
         model = fit(train, validation, settings, len(labels))
     with timed(seconds, "calibrate"):
@@ -107,7 +107,7 @@ def compiled_model(settings: Hyperparameters, steps: int, class_count: int) -> k
     keras.config.set_dtype_policy(_policy(settings.precision))
     model = build_model(settings, class_count)
     total = settings.epochs * steps
-    warmup = max(1, int(settings.warmup_share * total))
+    warmup = max(1, int(settings.warmup_fraction * total))
     model.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
@@ -117,8 +117,8 @@ def compiled_model(settings: Hyperparameters, steps: int, class_count: int) -> k
                 warmup_steps=warmup,
             ),
             weight_decay=settings.weight_decay,
-            use_ema=settings.weight_average > 0,
-            ema_momentum=settings.weight_average,
+            use_ema=settings.ema_momentum > 0,
+            ema_momentum=settings.ema_momentum,
         ),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
@@ -181,7 +181,7 @@ class Serving(tf.Module):
         self._network = lambda scaled: model(scaled, training=False)
         self._weights = [weight.value for weight in model.weights]
         self._labels = tf.constant(list(labels))
-        self._average_flipped = settings.average_flipped
+        self._test_time_flip = settings.test_time_flip
         self._temperature = tf.Variable(1.0, trainable=False)
 
     def calibrate(self, validation: Split) -> None:
@@ -226,7 +226,7 @@ class Serving(tf.Module):
         return tf.nn.softmax(self._logits(scale_pixels(pixels)) / self._temperature)
 
     def _logits(self, scaled: tf.Tensor) -> tf.Tensor:
-        if not self._average_flipped:
+        if not self._test_time_flip:
             return self._network(scaled)
         return (self._network(scaled) + self._network(tf.reverse(scaled, axis=[2]))) / 2
 

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import logging
-import os
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from data.sources import (
     SourceError,
     UrlSource,
 )
+from files.whole import flush
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def obtain(
     was verified; what an interrupted call left behind is resumed or replaced by the next one.
 
     Args:
-        destination: the folder ``official`` of a data root; made if need be.
+        destination: the folder ``base`` of a data root; made if need be.
         source: a folder of the user's to try before every other source.
         progress: where to report; by default a live display on a terminal, else plain lines.
         files: which files.
@@ -196,7 +196,6 @@ def _accept(file: OfficialFile, staging: Path, destination: Path) -> bool:
     path = staging / file.name
     if not file.is_genuine(path):
         return False
-    with path.open("rb") as opened:
-        os.fsync(opened.fileno())
+    flush(path)
     path.replace(destination / file.name)
     return True

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from components.idx_example_gen import idx
-from components.refusal import DataRefused
+from data import idx
+from data.refusal import DataRefused
 
 _NPZ_NAMES = (("images", "labels"), ("x", "y"), ("x_train", "y_train"))
 _SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -1,6 +1,6 @@
 """Makes the committed sample: a small, balanced part of the official files.
 
-    python -m data.make_sample var/data/official data/sample/official
+    python -m data.make_sample var/data/base data/sample/base
 
 Of every class it takes the first images in file order, so the same official files always give the
 same bytes.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.idx_example_gen import idx
+from data import idx
 
 TRAIN_IMAGES_PER_CLASS = 100
 TEST_IMAGES_PER_CLASS = 20
@@ -24,7 +24,7 @@ def first_of_each_class(labels: idx.Bytes, per_class: int) -> np.ndarray:
 
 
 def make_sample(official: Path, destination: Path) -> None:
-    """Writes the sample of the files in `official` into `destination`, under the same names."""
+    """Writes the sample of the files in `base` into `destination`, under the same names."""
     destination.mkdir(parents=True, exist_ok=True)
     for split, per_class in (("train", TRAIN_IMAGES_PER_CLASS), ("t10k", TEST_IMAGES_PER_CLASS)):
         images_name, labels_name = f"{split}-images-idx3-ubyte.gz", f"{split}-labels-idx1-ubyte.gz"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.idx_example_gen import idx, splits
-from components.refusal import DataRefused
+from data import idx, splits
 from data.ingest import Decode, Labelled, plain, read, visible
+from data.refusal import DataRefused
 
 SETTINGS_FILE = "settings.toml"
 SCHEMA_FILE = "schema.pbtxt"
@@ -55,7 +55,7 @@ class Prepared:
 def prepare(
     pictures: Path, output: Path, image_size: int, decode: Decode, schema: str, name: str
 ) -> Prepared:
-    """Writes `output` as a data root: `official/`, the curated schema and the settings.
+    """Writes `output` as a data root: `base/`, the curated schema and the settings.
 
     Args:
         pictures: the folder, as the module describes.
@@ -81,7 +81,7 @@ def prepare(
     _require_enough(pictures, labels, train, test)
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    official = partial / "official"
+    official = partial / "base"
     official.mkdir(parents=True)
     for part, found in (("train", train), ("t10k", test)):
         idx.write(official / f"{part}-images-idx3-ubyte.gz", found.images)
@@ -175,7 +175,7 @@ learning_rate = 0.003
 dropout = 0.3
 # Both false where a mirrored picture would be of another class.
 random_flip = true
-average_flipped = true
+test_time_flip = true
 
 # Half way between guessing and perfect: raise these once you know what can be reached.
 [evaluation]

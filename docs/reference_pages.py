@@ -18,8 +18,11 @@ from typer.cli import get_docs_for_click
 # The repository is no installed package, and `mkdocs` does not put it on the path.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import runner
-from pipeline.config import ROOT, Config, Preset, load_config
+from cli.app import app
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from pipeline.settings.presets import Preset
 
 # What is meant to be imported, or to be understood, from outside its package.
 _MODULES = (
@@ -107,7 +110,7 @@ def _limits(field: FieldInfo) -> str:
 
 def command_line_page() -> str:
     """What `--help` says, for every verb."""
-    command = typer.main.get_command(runner.app)
+    command = typer.main.get_command(app)
     context = typer.Context(command, info_name="python runner.py")
     text = get_docs_for_click(obj=command, ctx=context, name="python runner.py")
     return text.replace("# `python runner.py`", "# Command line", 1)

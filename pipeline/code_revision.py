@@ -2,7 +2,7 @@
 
 import subprocess
 
-from pipeline.config import ROOT
+from pipeline.settings.paths import ROOT
 
 
 def code_revision() -> str:

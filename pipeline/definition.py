@@ -27,12 +27,12 @@ from components.span_distribution_validator.component import (
     slice_by_origin,
 )
 from pipeline.code_revision import code_revision
-from pipeline.config import Config
 from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
-from pipeline.features import LABEL
 from pipeline.fingerprint import node_fingerprints
 from pipeline.infra_validation import validation_spec
-from pipeline.metadata import connection_config
+from pipeline.metadata_connection import connection_config
+from pipeline.modeling.features import LABEL
+from pipeline.settings.config import Config
 
 PIPELINE_NAME = "fashion-mnist"
 
@@ -90,7 +90,7 @@ def create_pipeline(
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
-        preprocessing_fn="pipeline.preprocessing.preprocessing_fn",
+        preprocessing_fn="pipeline.modeling.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
         # Trainer applies the graph itself: decoding 60,000 images costs it two seconds, writing
         # and reading them as floats costs far more.
@@ -112,7 +112,7 @@ def create_pipeline(
         else None
     )
     trainer = Trainer(
-        run_fn="pipeline.trainer.run_fn",
+        run_fn="pipeline.modeling.trainer.run_fn",
         examples=example_gen.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
         base_model=base_model,
@@ -206,7 +206,7 @@ def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel | None) -> Ba
     from tfx.components.tuner.component import Tuner
 
     return Tuner(
-        tuner_fn="pipeline.tuner.tuner_fn",
+        tuner_fn="pipeline.tuning.tuner.tuner_fn",
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
         custom_config={

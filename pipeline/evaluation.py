@@ -7,18 +7,18 @@ from pathlib import Path
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
-from components import class_metrics
-from components.calibration_error import ExpectedCalibrationError
-from components.idx_example_gen.layout import OFFICIAL_ORIGIN, span_of
-from pipeline.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
-from pipeline.thresholds import EvaluationSettings
+from components.metrics import class_metrics
+from components.metrics.calibration_error import ExpectedCalibrationError
+from data.layout import BASE_ORIGIN, span_of
+from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
+from pipeline.settings.thresholds import EvaluationSettings
 
 EVALUATED_SIGNATURE = "predict_examples"
 ACCURACY = "sparse_categorical_accuracy"
 
 _EVERYTHING = config_pb2.SlicingSpec()
 _EACH_ORIGIN = config_pb2.SlicingSpec(feature_keys=[ORIGIN])
-_OFFICIAL = config_pb2.SlicingSpec(feature_values={ORIGIN: OFFICIAL_ORIGIN})
+_OFFICIAL = config_pb2.SlicingSpec(feature_values={ORIGIN: BASE_ORIGIN})
 
 
 def eval_config(
@@ -69,7 +69,7 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         _on(_EVERYTHING, drop),
         _on(_OFFICIAL, _at_least(settings.min_accuracy)),
         # The newest span's number is not known before a run: its slice is found by the key alone,
-        # and the official one with it.
+        # and the base one with it.
         _on(_EACH_ORIGIN, _at_least(settings.min_span_accuracy)),
     ]
     calibration = (
@@ -161,7 +161,7 @@ def refused_span(evaluation: Path) -> int | None:
     result = tfma.load_validation_result(str(evaluation))
     for per_slice in result.metric_validations_per_slice:
         for origin in _origins(per_slice.slice_key):
-            if per_slice.failures and origin != OFFICIAL_ORIGIN:
+            if per_slice.failures and origin != BASE_ORIGIN:
                 return span_of(origin)
     return None
 
@@ -194,8 +194,8 @@ def _where(slice_key: metrics_for_slice_pb2.SliceKey) -> str:
     origins = _origins(slice_key)
     if not origins:
         return ""
-    if origins == [OFFICIAL_ORIGIN]:
-        return " on the official test images"
+    if origins == [BASE_ORIGIN]:
+        return " on the base's test images"
     return f" on the held-out part of {', '.join(origins)}"
 
 

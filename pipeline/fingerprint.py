@@ -15,11 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from components.idx_example_gen import layout
-from data import spans
-from pipeline.config import ROOT, Config
+from data import layout
+from data.spans import usable_spans
+from pipeline.settings.config import Config
+from pipeline.settings.paths import ROOT
 
-_FIRST_PARTY = ("pipeline", "components", "serving", "data")
+_FIRST_PARTY = ("pipeline", "components", "data", "serving", "files")
 _BEAM = ("tfx", "apache-beam")
 
 
@@ -64,11 +65,11 @@ NODES = {
         settings=lambda config: config.data.stop_on_drift,
     ),
     "Transform": Dependencies(
-        modules=("pipeline.preprocessing",),
+        modules=("pipeline.modeling.preprocessing",),
         packages=(*_BEAM, "tensorflow", "tensorflow-transform"),
     ),
     "Trainer": Dependencies(
-        modules=("pipeline.trainer",),
+        modules=("pipeline.modeling.trainer",),
         packages=("tfx", "tensorflow", "tensorflow-transform", "keras", "numpy", "scipy"),
         settings=lambda config: [
             config.training.model_dump(mode="json"),
@@ -106,7 +107,7 @@ NODES = {
 # Part of the graph only where hyperparameters are searched.
 TUNING_NODES = {
     "Tuner": Dependencies(
-        modules=("pipeline.tuner",),
+        modules=("pipeline.tuning.tuner",),
         packages=(
             *("tfx", "tensorflow", "tensorflow-transform", "keras", "numpy"),
             *("keras-tuner", "scikit-learn", "scipy"),
@@ -145,7 +146,7 @@ def run_fingerprint(config: Config) -> str:
 
 
 def _data_digest(config: Config) -> str:
-    usable = spans.window(config.data_root, config.data.window)
+    usable = usable_spans(config.data_root, config.data.window)
     return layout.resolve(config.data_root, usable).fingerprint()
 
 

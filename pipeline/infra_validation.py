@@ -8,8 +8,8 @@ from components.infra_validator.spec import (
     Source,
     ValidationSpec,
 )
-from pipeline.config import Config
-from pipeline.features import IMAGE, LABEL
+from pipeline.modeling.features import IMAGE, LABEL
+from pipeline.settings.config import Config
 
 
 def validation_spec(config: Config) -> ValidationSpec:

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.orchestration.launch import class_labels
-from reporting.data_sections import read_checks, read_data
 from reporting.evidence import Evidence
+from reporting.graph import picture
 from reporting.page import Page
-from reporting.picture import picture
-from reporting.quality_sections import read_answers, read_quality, read_training
-from reporting.serving_sections import read_infra_validation, read_lineage, read_push
+from reporting.sections.data import read_checks, read_data
+from reporting.sections.quality import read_answers, read_quality, read_training
+from reporting.sections.serving import read_infra_validation, read_lineage, read_push
+from runs.executions import class_labels
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from pipeline.result import NodeState, RunResult, Status
+from runs.result import NodeState, RunResult, Status
 
 
 class PicturedNode(BaseModel):
@@ -40,7 +40,7 @@ class OriginStatistics(BaseModel):
 
     Attributes:
         split: `train`, `validation` or `eval`.
-        origin: `official` or `span-N`.
+        origin: `base` or `span-N`.
         examples: how many images.
         classes: how many of each label.
         brightness_mean: mean over the images of an image's mean pixel, 0 to 255.

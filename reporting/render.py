@@ -9,8 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.result import NodeState, Status
 from reporting.page import HistoryPage, OriginStatistics, Page
+from runs.result import NodeState, Status
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.result import RunResult
-from reporting.history import PAGE_NAME, earlier_runs, history_page, page_of
+from files.whole import write_whole
+from reporting.history_page import PAGE_NAME, earlier_runs, history_page, page_of
 from reporting.page import Page
 from reporting.render import render_history, render_page
-from serving.versions import VersionStore
+from runs.result import RunResult
+from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
@@ -69,19 +70,19 @@ def write_report(
     )
     path = workdir / "reports" / result.run_id / PAGE_NAME
     if ir is None:
-        _write(path, render_page(page))
+        write_whole(path, render_page(page))
         history = history_page(workdir, serving_base)
     else:
         # They import TensorFlow and TFX, which a run with unreadable data does without.
-        from pipeline.orchestration.launch import open_metadata
         from reporting.collect import collect
         from reporting.evidence import Evidence
+        from runs.executions import open_metadata
 
         with open_metadata(ir) as handle:
             collect(page, ir, Evidence(handle.store, result.run_id))
-            _write(path, render_page(page))
+            write_whole(path, render_page(page))
             history = history_page(workdir, serving_base, handle.store)
-    _write(workdir / "reports" / PAGE_NAME, render_history(history))
+    write_whole(workdir / "reports" / PAGE_NAME, render_history(history))
     return path
 
 
@@ -90,10 +91,3 @@ def _baseline_page(result: RunResult, workdir: Path, serving_base: str) -> str |
         return None
     baseline = VersionStore(serving_base).get(result.baseline_version)
     return page_of(workdir, baseline.record.run_id) if baseline and baseline.record else None
-
-
-def _write(path: Path, html: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(html)
-    partial.replace(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.result import RunResult
+from runs.result import RunResult
 
 ROOT = Path(__file__).parents[1]
 

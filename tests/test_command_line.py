@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-import runner
+from cli.app import app
 from tests.conftest import ROOT, run_runner
 
 COLOUR = re.compile(rb"\x1b\[[\d;]*3\dm")
@@ -26,7 +26,7 @@ def commands(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, o
             yield " ".join((*path, name)), command
 
 
-VERBS = dict(commands(typer.main.get_command(runner.app)))
+VERBS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -9,8 +9,8 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-import runner
-from pipeline.config import Config
+from cli.app import app
+from pipeline.settings.config import Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,7 +33,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 def problems(words: list[str]) -> Iterator[str]:
     """What is wrong with the words of a command line."""
-    command = typer.main.get_command(runner.app)
+    command = typer.main.get_command(app)
     if not words or words[0].startswith("-"):
         words = ["run", *words]
     while words and words[0] in getattr(command, "commands", {}):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.orchestration import lock
-from pipeline.result import NodeState, RunResult, Status
-from serving.versions import VersionStore, checksums_of
+from files import lock
+from runs.result import NodeState, RunResult, Status
+from serving.versions.record import checksums_of
+from serving.versions.store import VersionStore
 from tests.conftest import ROOT, SmokeRun, run_runner
 
 
@@ -77,9 +78,9 @@ def test_saved_model_cli_shows_every_signature(smoke_run: SmokeRun) -> None:
 def test_the_model_answers_on_a_real_image(smoke_run: SmokeRun) -> None:
     import tensorflow as tf
 
-    from components.idx_example_gen.idx import read_images, read_labels
+    from data.idx import read_images, read_labels
 
-    sample = ROOT / "data" / "sample" / "official"
+    sample = ROOT / "data" / "sample" / "base"
     images = read_images(sample / "t10k-images-idx3-ubyte.gz")[:50]
     labels = read_labels(sample / "t10k-labels-idx1-ubyte.gz")[:50]
     version = smoke_run.serving_dir / str(smoke_run.result.version)

@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.infra_validator.spec import (
-    Input,
-    Method,
-    ServerKind,
-    SignatureRequest,
-    Source,
-    ValidationSpec,
-)
+from components.infra_validator.spec import Input, Method, SignatureRequest, Source, ValidationSpec
+from serving.launch.base import ServerKind
 
 LABELS = ["black", "dark", "grey", "light", "white"]
 SIZE = 4

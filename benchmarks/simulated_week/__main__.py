@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.simulated_week.plan import WEEK, DayReport, WeekReport
+from orchestration.terminal import redirect_to
 from pipeline.code_revision import code_revision
-from pipeline.errors import UsageError
-from pipeline.orchestration.output import redirect_to
+from pipeline.settings.errors import UsageError
 
 _WIDTH = 150
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from pipeline.result import Status
+from runs.result import Status
 
 
 class Delivery(StrEnum):

@@ -8,12 +8,14 @@ from pathlib import Path
 from benchmarks.simulated_week.clients import SteadyClients
 from benchmarks.simulated_week.plan import WINDOW, Day, DayReport, WeekReport
 from benchmarks.simulated_week.supplier import Supplier, runner
-from components.infra_validator.model_servers.process import EmbeddedServer
 from data import spans
-from pipeline.config import Config, load_config
-from pipeline.result import NodeState, RunResult, Status
+from data.quarantine import quarantined
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from runs.result import NodeState, RunResult, Status
 from serving.client.rest_client import RestClient
-from serving.versions import VersionStore
+from serving.launch.process import EmbeddedServer
+from serving.versions.store import VersionStore
 
 # A small net and limits that only tell a model that learned from one that did not. Every push
 # waits until the live server answers with it.
@@ -90,7 +92,7 @@ def _live_through_one(day: Day, supplier: Supplier, config: Config, settings: Pa
     arrived = [
         f"span {supplier.bring(delivery, settings)}, {delivery}" for delivery in day.deliveries
     ]
-    window = spans.window(supplier.root, config.data.window)
+    window = spans.usable_spans(supplier.root, config.data.window)
     served = VersionStore(config.serving_dir).newest_served()
     started = time.monotonic()
     done = runner("run", "--json", "--config", str(settings))
@@ -103,7 +105,7 @@ def _live_through_one(day: Day, supplier: Supplier, config: Config, settings: Pa
         window=window,
         exit_code=done.returncode,
         trained=_has_trained(result),
-        quarantined=list(spans.quarantined(supplier.root)),
+        quarantined=list(quarantined(supplier.root)),
         seconds=round(time.monotonic() - started, 1),
         **result.model_dump(
             include={"status", "baseline_version", "version", "accuracy", "reasons"}

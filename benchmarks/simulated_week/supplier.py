@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulated_week.plan import Delivery
-from components.idx_example_gen import idx
-from data import spans
-from data.split import deal
-from pipeline.config import ROOT, SAMPLE_DATA
+from data import idx, spans
+from data.split_into_spans import deal
+from pipeline.settings.paths import ROOT, SAMPLE_DATA
 
 _SEED = 7
 
@@ -27,10 +26,10 @@ class Supplier:
             root: the data root; it must not be there.
             deliveries: how many parts the training images are dealt out in.
         """
-        official = SAMPLE_DATA / "official"
-        (root / "official").mkdir(parents=True)
+        official = SAMPLE_DATA / "base"
+        (root / "base").mkdir(parents=True)
         for path in official.glob("t10k-*"):
-            shutil.copy(path, root / "official")
+            shutil.copy(path, root / "base")
         images = idx.read_images(official / "train-images-idx3-ubyte.gz")
         labels = idx.read_labels(official / "train-labels-idx1-ubyte.gz")
         self.root = root
@@ -60,7 +59,7 @@ class Supplier:
 
     def _copy_by_hand(self, images: idx.Bytes, labels: idx.Bytes) -> int:
         """Puts half a file where a span is expected, past the command that would refuse it."""
-        span = max(spans.list_spans(self.root), default=0) + 1
+        span = max(spans.list_spans(self.root / "spans"), default=0) + 1
         folder = self.root / "spans" / str(span)
         folder.mkdir(parents=True)
         idx.write(folder / spans.LABELS_FILE, labels)

@@ -10,7 +10,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.anomaly_gate.findings import read_findings
-from components.refusal import DataRefused
+from data.refusal import DataRefused
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from tfx.types.standard_component_specs import EXAMPLES_KEY, INPUT_BASE_KEY
 
 from components.idx_example_gen import executor, parameters
 from components.idx_example_gen.driver import Driver
-from components.idx_example_gen.layout import OFFICIAL_PATTERN, SPAN_PATTERN, SPAN_PLACEHOLDER
 
 
 class IdxExampleGenSpec(component_spec.ComponentSpec):
@@ -17,8 +16,6 @@ class IdxExampleGenSpec(component_spec.ComponentSpec):
 
     PARAMETERS: ClassVar = {
         INPUT_BASE_KEY: component_spec.ExecutionParameter(type=str),
-        "official_pattern": component_spec.ExecutionParameter(type=str),
-        "span_pattern": component_spec.ExecutionParameter(type=str),
         "class_count": component_spec.ExecutionParameter(type=int),
         "window": component_spec.ExecutionParameter(type=int),
         "last_span": component_spec.ExecutionParameter(type=int),
@@ -34,16 +31,16 @@ class IdxExampleGenSpec(component_spec.ComponentSpec):
 class IdxExampleGen(base_beam_component.BaseBeamComponent):
     """An ExampleGen for IDX files, gzipped or not, with a rolling window of spans.
 
-    Under `input_base` lies an official set (``train-images-idx3-ubyte``, its labels, and
+    Under `input_base` lies a base set (``base/train-images-idx3-ubyte``, its labels, and
     ``t10k-...`` for testing) and, optionally, spans (``images-idx3-ubyte`` and
     ``labels-idx1-ubyte`` in a directory named by the span's number). The newest spans are trained
-    on, as many as the window says, and without any the official training images. Spans whose
+    on, as many as the window says, and without any the base's training images. Spans whose
     numbers are keys of ``quarantine.json`` are left out; the file is read when the node runs.
 
     The output `examples` has the splits `train`, `validation` (a tenth of the training images,
-    chosen by a hash of the image) and `eval` (the official test set, and a fifth of the newest
+    chosen by a hash of the image) and `eval` (the base's test set, and a fifth of the newest
     span that this run does not train on). Every example has `image` (PNG bytes), `label` (int64),
-    `origin` (bytes, ``official`` or ``span-N``) and `mean_pixel` (float, 0 to 255). The artifact
+    `origin` (bytes, ``base`` or ``span-N``) and `mean_pixel` (float, 0 to 255). The artifact
     has the property `span` (the newest, or 0) and the custom properties `spans` (a JSON list) and
     `input_fingerprint`. The same files give the same shards with the same bytes.
 
@@ -64,8 +61,6 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
         last_span: int | RuntimeParameter | None = None,
         examples_per_shard: int = 8_000,
         fingerprint: str = "",
-        official_pattern: str = OFFICIAL_PATTERN,
-        span_pattern: str = SPAN_PATTERN,
     ) -> None:
         """Constructs the component.
 
@@ -76,23 +71,17 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
             last_span: newer spans are left out; a parameter lets every run have its own.
             examples_per_shard: upper bound, about, for the examples in one output file.
             fingerprint: changes when the code of this component does, so that TFX's cache sees it.
-            official_pattern: the official files, relative to `input_base`; ``*`` is any name.
-            span_pattern: the files of a span likewise, with ``{SPAN}`` in place of its number.
 
         Raises:
-            ValueError: a window or shard size below one, or a pattern without ``{SPAN}``.
+            ValueError: a window or shard size below one.
         """
         if isinstance(window, int) and window < 1:
             raise ValueError(f"window must be at least 1, 'latest' or None, not {window}")
         if examples_per_shard < 1:
             raise ValueError(f"examples_per_shard must be at least 1, not {examples_per_shard}")
-        if span_pattern.count(SPAN_PLACEHOLDER) != 1:
-            raise ValueError(f"span_pattern must hold {SPAN_PLACEHOLDER} once: {span_pattern!r}")
         super().__init__(
             IdxExampleGenSpec(
                 input_base=input_base,
-                official_pattern=official_pattern,
-                span_pattern=span_pattern,
                 class_count=class_count,
                 window=_window_size(window),
                 last_span=parameters.NO_LAST_SPAN if last_span is None else last_span,

@@ -18,11 +18,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 
-from components.idx_example_gen import parameters, splits
-from components.idx_example_gen.idx import Bytes
-from components.idx_example_gen.layout import Pair
+from components.idx_example_gen import parameters
 from components.idx_example_gen.verification import read_pair, verify
-from components.refusal import DataRefused
+from data import splits
+from data.idx import Bytes
+from data.layout import Pair
+from data.refusal import DataRefused
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.idx_example_gen import idx, splits
-from components.idx_example_gen.layout import Layout, Pair
-from components.refusal import DataRefused
+from data import idx, splits
+from data.layout import Layout, Pair
+from data.refusal import DataRefused
 
 _NAMED_POSITIONS = 5
 

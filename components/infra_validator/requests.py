@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
-from components.infra_validator.refusal import ModelRefusedError
+from components.infra_validator.model_refused import ModelRefusedError
 from components.infra_validator.spec import Input, Method, SignatureRequest, Source, ValidationSpec
 
 ServingRequest: TypeAlias = classification_pb2.ClassificationRequest | predict_pb2.PredictRequest

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.saved_model import loader_impl
 
-from components.infra_validator.refusal import ModelRefusedError
+from components.infra_validator.model_refused import ModelRefusedError
 from components.infra_validator.requests import Call
 from components.infra_validator.spec import ValidationSpec
 

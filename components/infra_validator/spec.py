@@ -5,17 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# The newest release of TensorFlow Serving that was published as an image when this was written.
-DEFAULT_IMAGE = "tensorflow/serving:2.20.0"
-
-
-class ServerKind(StrEnum):
-    """Which model server tries the model; `auto` takes the first that is really there."""
-
-    AUTO = "auto"
-    DOCKER = "docker"
-    BINARY = "binary"
-    EMBEDDED = "embedded"
+from serving.launch.base import DEFAULT_IMAGE, ServerKind
 
 
 class Method(StrEnum):

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from components.infra_validator.blessing import Blessing, Measurements
 from components.infra_validator.client import ServingClient
-from components.infra_validator.interrogation import Interrogation
-from components.infra_validator.model_servers.base import ModelServer
-from components.infra_validator.model_servers.ownership import work_folder
-from components.infra_validator.model_servers.selection import choose_server
-from components.infra_validator.refusal import ModelRefusedError
+from components.infra_validator.loading import wait_for_start, wait_for_version
+from components.infra_validator.model_refused import ModelRefusedError
+from components.infra_validator.probe import Interrogation
 from components.infra_validator.saved_model import InProcessModel, read_signatures
 from components.infra_validator.spec import ValidationSpec
-from components.infra_validator.startup import wait_for_start, wait_for_version
 from components.infra_validator.termination import sigterm_raises
-from components.infra_validator.warmup import write_warmup
-from serving.versions import checksums_of
+from components.infra_validator.warmup_requests import write_warmup
+from serving.launch.base import ModelServer
+from serving.launch.ownership import work_folder
+from serving.launch.selection import choose_server
+from serving.versions.record import checksums_of
 
 logger = logging.getLogger(__name__)
 

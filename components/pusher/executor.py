@@ -18,8 +18,11 @@ from components.infra_validator.blessing import (
     stamped_model,
 )
 from components.pusher.live_check import LiveCheckError, check_live_server
-from serving import versions
-from serving.versions import PublishOutcome, PublishStatus, Pushed, VersionStore
+from serving.versions.publish import PublishOutcome, PublishStatus, publish
+from serving.versions.record import Pushed
+from serving.versions.retention import prune
+from serving.versions.rollback import roll_back
+from serving.versions.store import VersionStore
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +124,7 @@ class Executor(base_executor.BaseExecutor):
         blessing_uri = artifact_utils.get_single_uri(input_dict[INFRA_BLESSING_KEY])
         store = VersionStore(exec_properties[DESTINATION_KEY])
         statistics = input_dict.get(STATISTICS_KEY)
-        outcome = versions.publish(
+        outcome = publish(
             store,
             stamped_model(blessing_uri),
             self._pushed(input_dict, exec_properties, blessing),
@@ -142,9 +145,9 @@ class Executor(base_executor.BaseExecutor):
                     float(exec_properties.get(LIVE_TIMEOUT_KEY) or 60.0),
                 )
             except LiveCheckError as failure:
-                versions.roll_back(store, outcome.version, str(failure), allow_last=True)
+                roll_back(store, outcome.version, str(failure), allow_last=True)
                 return _as_result(PushVerdict.ROLLED_BACK, outcome, [str(failure)])
-        versions.prune(store, exec_properties[KEEP_KEY])
+        prune(store, exec_properties[KEEP_KEY])
         return _as_result(PushVerdict.PUSHED, outcome)
 
     def _pushed(
@@ -214,6 +217,6 @@ def _metrics(evaluations: list[types.Artifact]) -> dict[str, Any]:
     if not evaluations:
         return {}
     # TFMA takes seconds to import.
-    from components.tfma_metrics import read_metrics
+    from components.metrics.evaluation_results import read_metrics
 
     return read_metrics(evaluations[0].uri).model_dump(mode="json")

@@ -7,8 +7,8 @@ import urllib.request
 from pathlib import Path
 
 from components.infra_validator.rest import rest_body, rest_path
-from components.infra_validator.warmup import read_warmup
-from serving.versions.live import base_url, wait_until_available
+from components.infra_validator.warmup_requests import read_warmup
+from serving.client.status import base_url, wait_until_available
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from serving.versions import Version, VersionStore
+from serving.versions.store import Version, VersionStore
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ class Pushed(BaseModel):
         code_revision: revision of the source code, as the version control system names it.
         fingerprint: digest of all that the run's result depends on.
         spans: the data spans the model was trained on.
-        metrics: the Evaluator's numbers, as `components.tfma_metrics.read_metrics` gives them.
+        metrics: the Evaluator's numbers, as `evaluation_results.read_metrics` gives them.
         model_server: the server that loaded the model and answered in infra validation.
     """
 

@@ -169,9 +169,9 @@ def _open_storage(base: str | Path) -> Storage:
     # Imported here so that asking for a local directory never imports TensorFlow.
     text = str(base)
     if "://" in text and not text.startswith("file://"):
-        from serving.versions.remote import RemoteStorage
+        from serving.versions.remote_storage import RemoteStorage
 
         return RemoteStorage(text.rstrip("/"))
-    from serving.versions.local import LocalStorage
+    from serving.versions.local_storage import LocalStorage
 
     return LocalStorage(Path(text.removeprefix("file://")).absolute())

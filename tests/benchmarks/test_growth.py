@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.growth import grow
-from components.idx_example_gen import idx, splits
-from pipeline.config import SAMPLE_DATA
+from data import idx, splits
+from pipeline.settings.paths import SAMPLE_DATA
 
 
 def test_images_are_repeated_with_noise_and_their_labels_as_they_are(tmp_path: Path) -> None:
-    grow(SAMPLE_DATA / "official", tmp_path / "root", base=300, factor=10)
+    grow(SAMPLE_DATA / "base", tmp_path / "root", base=300, factor=10)
     images = idx.read_images(tmp_path / "root" / "train-images-idx3-ubyte")
     labels = idx.read_labels(tmp_path / "root" / "train-labels-idx1-ubyte")
     assert images.shape == (3_000, 28, 28)
     assert len(set(splits.digests(images).tolist())) == 3_000
     assert (labels.reshape(10, 300) == labels[:300]).all()
-    original = idx.read_images(SAMPLE_DATA / "official" / "train-images-idx3-ubyte.gz")[:300]
+    original = idx.read_images(SAMPLE_DATA / "base" / "train-images-idx3-ubyte.gz")[:300]
     assert np.abs(images[:300].astype(int) - original).max() == 8
     assert len(idx.read_images(tmp_path / "root" / "t10k-images-idx3-ubyte")) == 500

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks import plain_keras
-from components.idx_example_gen import splits
-from pipeline.config import SAMPLE_DATA, load_config
-from pipeline.hyperparameters import Hyperparameters
-from pipeline.trainer import _compiled_model
+from data import splits
+from pipeline.modeling.trainer import _compiled_model
+from pipeline.settings.hyperparameters import Hyperparameters
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import SAMPLE_DATA
 
 STEPS, CLASSES = 20, 10
 
@@ -42,7 +43,7 @@ def without_name(optimizer: keras.optimizers.Optimizer) -> dict[str, object]:
 
 
 def test_the_images_are_split_as_the_pipeline_splits_them() -> None:
-    train, validation, test = plain_keras.load(SAMPLE_DATA / "official")
+    train, validation, test = plain_keras.load(SAMPLE_DATA / "base")
     assert len(train[1]) + len(validation[1]) == 1_000
     assert len(test[1]) == 200
     assert 0 < len(validation[1]) < len(train[1]) / 5

@@ -92,7 +92,7 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 
 def test_the_first_source_that_works_serves_and_is_named(tmp_path, folder, files, progress):
     sources = [FolderSource(tmp_path / "absent", "nowhere"), FolderSource(folder, "somewhere")]
-    done = obtain(tmp_path / "official", progress=progress, files=files, sources=sources)
+    done = obtain(tmp_path / "base", progress=progress, files=files, sources=sources)
     assert done.sources == ("somewhere",)
     for name in CONTENT:
         assert (done.folder / name).read_bytes() == (folder / name).read_bytes()
@@ -102,8 +102,8 @@ def test_the_first_source_that_works_serves_and_is_named(tmp_path, folder, files
 
 def test_files_that_are_there_and_genuine_are_not_fetched_again(tmp_path, folder, files, progress):
     sources = [FolderSource(folder, "somewhere")]
-    obtain(tmp_path / "official", progress=progress, files=files, sources=sources)
-    assert obtain(tmp_path / "official", progress=progress, files=files, sources=[]).sources == ()
+    obtain(tmp_path / "base", progress=progress, files=files, sources=sources)
+    assert obtain(tmp_path / "base", progress=progress, files=files, sources=[]).sources == ()
 
 
 def test_a_file_gzipped_by_somebody_else_is_genuine(tmp_path, folder, files, progress):
@@ -120,14 +120,14 @@ def test_a_corrupt_file_is_refused_by_name_and_fetched_from_the_next_source(
     (broken / "a.gz").write_bytes((folder / "a.gz").read_bytes())
     (broken / "b.gz").write_bytes(b"not it")
     sources = [FolderSource(broken, "broken"), FolderSource(folder, "whole")]
-    done = obtain(tmp_path / "official", progress=progress, files=files, sources=sources)
+    done = obtain(tmp_path / "base", progress=progress, files=files, sources=sources)
     assert done.sources == ("broken", "whole")
     assert any("b.gz is corrupt" in line for line in progress.lines)
 
 
 def test_a_file_that_became_corrupt_on_disk_is_fetched_again(tmp_path, folder, files, progress):
     sources = [FolderSource(folder, "somewhere")]
-    destination = tmp_path / "official"
+    destination = tmp_path / "base"
     obtain(destination, progress=progress, files=files, sources=sources)
     (destination / "b.gz").write_bytes(b"rotten")
     obtain(destination, progress=progress, files=files, sources=sources)
@@ -138,15 +138,15 @@ def test_a_file_that_became_corrupt_on_disk_is_fetched_again(tmp_path, folder, f
 def test_when_nothing_serves_every_reason_is_given(tmp_path, files, progress):
     sources = [FolderSource(tmp_path / "one", "first"), FolderSource(tmp_path / "two", "second")]
     with pytest.raises(DatasetError, match=r"a\.gz, b\.gz.*first: .*second: .*--from"):
-        obtain(tmp_path / "official", progress=progress, files=files, sources=sources)
+        obtain(tmp_path / "base", progress=progress, files=files, sources=sources)
 
 
 def test_an_interrupted_download_is_resumed(tmp_path, folder, files, server, progress):
-    staging = tmp_path / "official" / ".fetching"
+    staging = tmp_path / "base" / ".fetching"
     staging.mkdir(parents=True)
     half = (folder / "a.gz").read_bytes()[:20]
     (staging / "a.gz.part").write_bytes(half)
-    obtain(tmp_path / "official", progress=progress, files=files, sources=[UrlSource(server)])
+    obtain(tmp_path / "base", progress=progress, files=files, sources=[UrlSource(server)])
     assert "a.gz from 20" in progress.lines
     assert not staging.exists()
 
@@ -154,12 +154,10 @@ def test_an_interrupted_download_is_resumed(tmp_path, folder, files, server, pro
 def test_a_part_that_is_longer_than_the_file_is_fetched_from_the_start(
     tmp_path, files, server, progress
 ):
-    staging = tmp_path / "official" / ".fetching"
+    staging = tmp_path / "base" / ".fetching"
     staging.mkdir(parents=True)
     (staging / "a.gz.part").write_bytes(b"x" * 10_000)
-    done = obtain(
-        tmp_path / "official", progress=progress, files=files, sources=[UrlSource(server)]
-    )
+    done = obtain(tmp_path / "base", progress=progress, files=files, sources=[UrlSource(server)])
     assert done.sources == (server,)
 
 

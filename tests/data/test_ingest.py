@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.idx_example_gen import idx
-from components.refusal import DataRefused
+from data import idx
 from data.ingest import UnknownForm, read
+from data.refusal import DataRefused
 
 CLASS_LABELS = ("T-shirt/top", "Trouser", "Ankle boot")
 SIZE = 28

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.idx_example_gen import idx
-from components.refusal import DataRefused
+from data import idx
 from data.prepare import PrepareError, prepare
-from pipeline.config import SCHEMA_FILE, load_config
+from data.refusal import DataRefused
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import SCHEMA_FILE
 
 SIZE = 4
 SCHEMA = SCHEMA_FILE.read_text()
@@ -43,7 +44,7 @@ def test_folders_per_class_become_a_data_root_with_a_fifth_held_out(tmp_path: Pa
 
     assert done.labels == ("pears 2", "Äpfel")
     assert (done.train, done.test) == (40, 10)
-    official = tmp_path / "out" / "official"
+    official = tmp_path / "out" / "base"
     train = idx.read_images(official / "train-images-idx3-ubyte.gz")
     test = idx.read_images(official / "t10k-images-idx3-ubyte.gz")
     assert train.shape == (40, SIZE, SIZE)
@@ -84,7 +85,7 @@ def test_copies_of_an_image_stay_on_one_side(tmp_path: Path) -> None:
 
     run(tmp_path / "in", tmp_path / "out")
 
-    official = tmp_path / "out" / "official"
+    official = tmp_path / "out" / "base"
     train = idx.read_images(official / "train-images-idx3-ubyte.gz")
     test = idx.read_images(official / "t10k-images-idx3-ubyte.gz")
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
@@ -97,8 +98,8 @@ def test_classes_named_by_digits_keep_their_names(tmp_path: Path) -> None:
     done = run(tmp_path / "in", tmp_path / "out")
 
     assert done.labels == ("1", "7")
-    images = idx.read_images(tmp_path / "out" / "official" / "train-images-idx3-ubyte.gz")
-    labels = idx.read_labels(tmp_path / "out" / "official" / "train-labels-idx1-ubyte.gz")
+    images = idx.read_images(tmp_path / "out" / "base" / "train-images-idx3-ubyte.gz")
+    labels = idx.read_labels(tmp_path / "out" / "base" / "train-labels-idx1-ubyte.gz")
     assert set(images[labels == 0][:, 0, 0]) <= set(range(100, 110))
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.idx_example_gen import idx
+from data import idx
 from data.make_sample import first_of_each_class, make_sample
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "official"
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "base"
 
 
 @pytest.mark.parametrize(("split", "per_class"), [("train", 100), ("t10k", 20)])

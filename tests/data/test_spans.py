@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.idx_example_gen import idx
-from data import spans
+from data import idx, spans
+from data.quarantine import QuarantineError, quarantine, quarantined, release
 
 IMAGES = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
 LABELS = np.array([1, 2, 3], np.uint8)
@@ -34,7 +34,7 @@ def test_what_an_interrupted_call_left_behind_is_no_span_and_does_not_hinder(roo
     leftover = root / "spans" / ".incoming"
     leftover.mkdir()
     (leftover / spans.IMAGES_FILE).write_bytes(b"half")
-    assert spans.list_spans(root) == [1, 2, 3]
+    assert spans.list_spans(root / "spans") == [1, 2, 3]
     assert spans.add(root, IMAGES, LABELS + 5).span == 4
     assert not leftover.exists()
 
@@ -47,12 +47,12 @@ def test_a_failed_write_leaves_no_span(root: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(idx, "write", fail)
     with pytest.raises(OSError, match="disk full"):
         spans.add(root, IMAGES, LABELS + 5)
-    assert spans.list_spans(root) == [1, 2, 3]
+    assert spans.list_spans(root / "spans") == [1, 2, 3]
 
 
 def test_the_same_images_and_labels_are_not_added_twice(root: Path) -> None:
     assert spans.add(root, IMAGES, LABELS + 1) == spans.Added(2, is_new=False)
-    assert spans.list_spans(root) == [1, 2, 3]
+    assert spans.list_spans(root / "spans") == [1, 2, 3]
 
 
 def test_spans_that_are_added_at_once_get_numbers_of_their_own(tmp_path: Path) -> None:
@@ -62,39 +62,39 @@ def test_spans_that_are_added_at_once_get_numbers_of_their_own(tmp_path: Path) -
 
 
 def test_a_quarantined_span_is_left_out_of_windows_until_it_is_released(root: Path) -> None:
-    spans.quarantine(root, 3, "its labels are shuffled")
+    quarantine(root, 3, "its labels are shuffled")
     assert spans.newest(root) == 2
-    assert spans.window(root, 2) == [1, 2]
-    assert spans.list_spans(root) == [1, 2, 3]
-    assert spans.quarantined(root)[3].reason == "its labels are shuffled"
+    assert spans.usable_spans(root, 2) == [1, 2]
+    assert spans.list_spans(root / "spans") == [1, 2, 3]
+    assert quarantined(root)[3].reason == "its labels are shuffled"
 
-    assert spans.release(root, 3).reason == "its labels are shuffled"
-    assert spans.window(root, 2) == [2, 3]
-    assert spans.quarantined(root) == {}
+    assert release(root, 3).reason == "its labels are shuffled"
+    assert spans.usable_spans(root, 2) == [2, 3]
+    assert quarantined(root) == {}
 
 
 def test_a_span_keeps_the_first_reason_of_its_quarantine(root: Path) -> None:
-    spans.quarantine(root, 2, "first")
-    spans.quarantine(root, 2, "second")
-    assert spans.quarantined(root)[2].reason == "first"
+    quarantine(root, 2, "first")
+    quarantine(root, 2, "second")
+    assert quarantined(root)[2].reason == "first"
 
 
 def test_the_number_of_a_quarantined_span_is_not_given_again(root: Path) -> None:
-    spans.quarantine(root, 3, "bad")
+    quarantine(root, 3, "bad")
     assert spans.add(root, IMAGES, LABELS + 7).span == 4
 
 
 def test_naming_a_span_that_is_not_there_or_not_quarantined_is_an_error(root: Path) -> None:
-    with pytest.raises(spans.SpanError, match="no span 9"):
-        spans.quarantine(root, 9, "bad")
-    spans.quarantine(root, 1, "bad")
-    with pytest.raises(spans.SpanError, match=r"span 2 is not quarantined \(quarantined: 1\)"):
-        spans.release(root, 2)
+    with pytest.raises(QuarantineError, match="no span 9"):
+        quarantine(root, 9, "bad")
+    quarantine(root, 1, "bad")
+    with pytest.raises(QuarantineError, match=r"span 2 is not quarantined \(quarantined: 1\)"):
+        release(root, 2)
 
 
 def test_a_root_without_spans_has_none(tmp_path: Path) -> None:
     assert spans.newest(tmp_path / "absent") is None
-    assert spans.window(tmp_path, None) == []
+    assert spans.usable_spans(tmp_path, None) == []
 
 
 def test_asking_for_spans_imports_nothing_heavy() -> None:

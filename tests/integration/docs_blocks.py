@@ -29,7 +29,10 @@ _BLOCK = re.compile(
     r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_TREE = ("runner.py", "pyproject.toml", "pipeline", "components", "serving", "data", "reporting")
+_TREE = (
+    *("runner.py", "pyproject.toml", "cli", "orchestration", "reporting", "runs", "pipeline"),
+    *("components", "data", "serving", "files"),
+)
 _BLOCK_SECONDS = 300
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.config import ROOT
-from pipeline.result import RunResult, Status, results
+from pipeline.settings.paths import ROOT
+from runs.result import RunResult, Status, results
 from tests.conftest import SmokeRun
 from tests.integration.conftest import free_port
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import SAMPLE_DATA
-from pipeline.features import CLASS_COUNT, CLASS_LABELS
-from pipeline.result import NodeState, RunResult, Status
+from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS
+from pipeline.settings.paths import SAMPLE_DATA
+from runs.result import NodeState, RunResult, Status
 from tests.conftest import ROOT, run_runner
 from tests.integration.conftest import free_port
 

@@ -12,11 +12,11 @@ import pytest
 from docker.errors import NotFound
 
 from components.infra_validator.blessing import Blessing
-from components.infra_validator.model_servers import selection
-from components.infra_validator.model_servers.docker import DockerServer
-from components.infra_validator.model_servers.ownership import OWNER_VARIABLE, owner_mark
-from components.infra_validator.spec import ServerKind
 from components.infra_validator.validation import validate
+from serving.launch import selection
+from serving.launch.base import ServerKind
+from serving.launch.docker import DockerServer
+from serving.launch.ownership import OWNER_VARIABLE, owner_mark
 from tests.integration.conftest import free_port
 from tests.integration.serving_image import build_image, missing_engine
 from tests.tiny_models import GreyClassifier, grey_examples, grey_spec, save
@@ -99,7 +99,7 @@ def test_auto_goes_on_where_the_engine_does_not_have_the_image() -> None:
 _START_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from components.infra_validator.model_servers.docker import DockerServer
+from serving.launch.docker import DockerServer
 server = DockerServer(sys.argv[1], pull=False)
 server.start(Path(sys.argv[2]), "grey")
 print(server._container.id, flush=True)

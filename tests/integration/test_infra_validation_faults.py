@@ -22,13 +22,13 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from components.infra_validator import validation
 from components.infra_validator.blessing import Blessing
-from components.infra_validator.model_servers import process
-from components.infra_validator.model_servers.base import ModelServer, free_ports
-from components.infra_validator.model_servers.ownership import OWNER_VARIABLE, owner_mark
-from components.infra_validator.model_servers.process import EmbeddedServer
-from components.infra_validator.model_servers.selection import Choice
-from components.infra_validator.spec import Limits, ServerKind
-from components.infra_validator.startup import wait_for_version
+from components.infra_validator.loading import wait_for_version
+from components.infra_validator.spec import Limits
+from serving.launch import process
+from serving.launch.base import ModelServer, ServerKind, free_ports
+from serving.launch.ownership import OWNER_VARIABLE, owner_mark
+from serving.launch.process import EmbeddedServer
+from serving.launch.selection import Choice
 from tests.tiny_models import LABELS, GreyClassifier, grey_examples, grey_spec, save
 
 pytestmark = pytest.mark.integration

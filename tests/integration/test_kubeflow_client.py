@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from pipeline.config import KubeflowSettings
-from pipeline.errors import UsageError
-from pipeline.orchestration.kubeflow.client import KubeflowClient, KubeflowError
+from orchestration.kubeflow.client import KubeflowClient, KubeflowError
+from pipeline.settings.errors import UsageError
+from pipeline.settings.kubeflow import KubeflowSettings
 
 pytestmark = pytest.mark.integration
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import ROOT, load_config
-from pipeline.orchestration.kubeflow import entry, invocation
-from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
-from pipeline.result import NodeState, RunResult, Status
+from orchestration.kubeflow import entry, invocation
+from orchestration.kubeflow.compiler import compile_kubeflow
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs.result import NodeState, RunResult, Status
 
 pytestmark = pytest.mark.integration
 
@@ -147,5 +148,5 @@ def test_refused_data_is_exit_code_5_with_its_reasons_in_the_log(
     record = backend.record()
     assert record.status is Status.DATA_REFUSED
     assert record.node("IdxExampleGen").state is NodeState.FAILED
-    assert "official" in record.reasons[0]
+    assert "base" in record.reasons[0]
     assert not (tmp_path / "IdxExampleGen" / "output_metadata.json").exists()

@@ -18,12 +18,14 @@ from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY
 
 from components.pusher.executor import PushVerdict
-from pipeline.config import ROOT, Config, load_config
+from orchestration.kubeflow.compiler import compile_kubeflow
 from pipeline.evaluation import ACCURACY
 from pipeline.fingerprint import NODES
-from pipeline.orchestration.kubeflow.compiler import compile_kubeflow
-from pipeline.result import Status, results
-from serving.versions import VersionStore
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs.result import Status, results
+from serving.versions.store import VersionStore
 from tests.conftest import SmokeRun
 from tests.integration.soak_results import write_result
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.config import ROOT, load_config
-from pipeline.metadata import connection_config
-from pipeline.orchestration.metadata_store import metadata_of
-from pipeline.result import RunResult, Status
+from pipeline.metadata_connection import connection_config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs.metadata_store import metadata_of
+from runs.result import RunResult, Status
 
 PASSWORD = "sesame"
 _RECORDED = {"status", "accuracy", "started_at", "finished_at"}
@@ -110,7 +111,7 @@ def test_two_nodes_start_at_once_on_a_server_without_a_database(
     assert compiled.wait() == 0
     ir = tmp_path / "fashion_mnist.ir.json"
     assert PASSWORD not in ir.read_text()
-    node = ("-m", "pipeline.orchestration.node", ir, "monday")
+    node = ("-m", "orchestration.node", ir, "monday")
     running = [start(*node, node_id) for node_id in ("ServedModel", "ImportSchemaGen")]
     said = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], said

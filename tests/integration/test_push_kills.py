@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import versions
-from serving.versions import PublishStatus, Pushed, VersionStore
+from serving.versions.publish import PublishStatus, publish
+from serving.versions.record import Pushed
+from serving.versions.store import Version, VersionStore
 from tests.integration.soak_results import write_result
 
 _PUSH_FOREVER = """
@@ -19,7 +20,7 @@ from pathlib import Path
 from serving import versions
 versions.settling.SETTLE_SECONDS = 0.0
 base, work = Path(sys.argv[1]), Path(sys.argv[2])
-store = versions.VersionStore(base)
+store = VersionStore(base)
 for number in range(1000):
     model = work / f"model-{number}"
     (model / "variables").mkdir(parents=True)
@@ -28,8 +29,8 @@ for number in range(1000):
     (model / "saved_model.pb").write_bytes(os.urandom(1000))
     if number == 0:
         print("pushing", flush=True)
-    versions.publish(store, model, versions.Pushed(run_id=f"{number}"))
-    versions.prune(store, keep=3)
+    publish(store, model, Pushed(run_id=f"{number}"))
+    prune(store, keep=3)
 """
 
 
@@ -57,7 +58,7 @@ class Reader(threading.Thread):
         self._stopped.set()
         self.join()
 
-    def _is_complete(self, version: versions.Version) -> bool:
+    def _is_complete(self, version: Version) -> bool:
         try:
             return self._store.is_intact(version)
         except FileNotFoundError:
@@ -92,7 +93,7 @@ def kill_pushes(folder: Path, kills: int) -> dict[str, int]:
     store = VersionStore(base)
     served = store.served()
     assert all(store.is_intact(version) for version in served)
-    outcome = versions.publish(store, _model(folder), Pushed())
+    outcome = publish(store, _model(folder), Pushed())
     assert outcome.status is PublishStatus.PUSHED
     assert outcome.version > max((version.number for version in served), default=0)
     assert [name for name in _names(base) if name.startswith(".")] == [".versions"]

@@ -16,11 +16,15 @@ import tensorflow as tf
 from docker.types import Mount
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from cli.model_versions import listing
 from components.pusher.live_check import LiveCheckError, check_live_server
-from pipeline.models_report import listing
-from serving import versions
-from serving.versions import Pushed, VersionStore
-from serving.versions.live import live_states, wait_until_available
+from serving.client.status import live_states, wait_until_available
+from serving.versions.labels import move_label
+from serving.versions.publish import publish
+from serving.versions.record import Pushed
+from serving.versions.retention import prune
+from serving.versions.rollback import roll_back
+from serving.versions.store import VersionStore
 from tests.integration.conftest import StartModelServer, free_port
 from tests.integration.serving_image import build_image, missing_engine
 from tests.integration.soak_results import write_result
@@ -47,7 +51,7 @@ class Pusher:
         self._count += 1
         (self._copy / "assets.extra").mkdir(exist_ok=True)
         (self._copy / "assets.extra" / "push.txt").write_text(str(self._count))
-        return versions.publish(self.store, self._copy, Pushed()).version
+        return publish(self.store, self._copy, Pushed()).version
 
 
 class Clients:
@@ -148,7 +152,7 @@ def exercise(
     pusher, store = Pusher(base, model), VersionStore(base)
     first = pusher.push()
     pusher.push()
-    versions.move_label(
+    move_label(
         store,
         "stable",
         first,
@@ -170,10 +174,10 @@ def exercise(
             if number % (pushes // rollbacks) == 0:
                 if randomness.random() < 0.5:
                     wait(newest)
-                versions.roll_back(store, newest, "a drill", wait_until_loaded=wait)
+                roll_back(store, newest, "a drill", wait_until_loaded=wait)
             elif number % 7 == 3:
                 wait(newest)
-                versions.move_label(
+                move_label(
                     store,
                     "stable",
                     newest,
@@ -182,7 +186,7 @@ def exercise(
                     wait_until_loaded=wait,
                 )
             if number % 5 == 4:
-                versions.prune(store, keep=2)
+                prune(store, keep=2)
             time.sleep(randomness.uniform(0, 0.5))
         last = pusher.push()
         wait(last)
@@ -268,10 +272,10 @@ def test_the_live_check_tells_a_version_that_serves_from_one_that_does_not_load(
     broken = tmp_path / "broken"
     shutil.copytree(sound_model, broken)
     (broken / "variables" / "variables.index").write_bytes(b"broken")
-    bad = versions.publish(pusher.store, broken, Pushed()).version
+    bad = publish(pusher.store, broken, Pushed()).version
     with pytest.raises(LiveCheckError, match=f"did not serve version {bad} of {NAME}"):
         check_live_server(server.url, NAME, bad, broken, 5)
-    versions.roll_back(pusher.store, bad, "live check failed")
+    roll_back(pusher.store, bad, "live check failed")
 
     assert live_states(server.url, NAME)[good].state == "AVAILABLE"
     listed = {entry.version: entry for entry in listing(base, NAME, server.url).versions}

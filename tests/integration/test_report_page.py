@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from components.tfma_metrics import read_metrics
-from pipeline.config import ROOT, load_config
+from components.metrics.evaluation_results import read_metrics
+from orchestration.compiler import compile_pipeline
+from orchestration.ir import write_ir
 from pipeline.evaluation import ACCURACY
-from pipeline.features import CLASS_LABELS
-from pipeline.orchestration.compiler import compile_pipeline
-from pipeline.orchestration.ir import write_ir
-from pipeline.result import RunResult
+from pipeline.modeling.features import CLASS_LABELS
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs.result import RunResult
 from tests.conftest import SmokeRun
 
 pytestmark = pytest.mark.integration
@@ -129,7 +130,7 @@ def test_an_orchestrators_last_task_writes_the_page(smoke_run: SmokeRun, tmp_pat
     ir = tmp_path / "pipeline.ir.json"
     write_ir(compile_pipeline(load_config("smoke", workdir=tmp_path)), ir)
     run_id = smoke_run.result.run_id
-    command = [sys.executable, "-m", "pipeline.orchestration.record_result", str(ir), run_id]
+    command = [sys.executable, "-m", "orchestration.record_result", str(ir), run_id]
     task = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     result = RunResult.model_validate_json(task.stdout)
     assert result.report == tmp_path / "reports" / run_id / "index.html"

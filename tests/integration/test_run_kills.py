@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import ROOT
 from pipeline.fingerprint import NODES
-from pipeline.result import RunResult, Status
-from serving.versions import VersionStore
+from pipeline.settings.paths import ROOT
+from runs.result import RunResult, Status
+from serving.versions.store import VersionStore
 from tests.integration.soak_results import write_result
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from components.idx_example_gen import idx
+from data import idx
+from orchestration.local import new_result, run
+from orchestration.progress import Progress
 from pipeline import fingerprint
-from pipeline.config import ROOT, SAMPLE_DATA, Config, load_config
-from pipeline.orchestration.local import new_result, run
-from pipeline.orchestration.progress import Progress
-from pipeline.result import NodeState, RunResult, Status
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT, SAMPLE_DATA
+from runs.result import NodeState, RunResult, Status
 
 pytestmark = pytest.mark.integration
 
@@ -91,8 +93,8 @@ def test_a_changed_threshold_runs_evaluator_and_what_follows(
     ("changed", "must_run", "must_not_run"),
     [
         ("pipeline/schema/schema.pbtxt", "ImportSchemaGen", "IdxExampleGen"),
-        ("pipeline/preprocessing.py", "Transform", "StatisticsGen"),
-        ("pipeline/model.py", "Trainer", "Transform"),
+        ("pipeline/modeling/preprocessing.py", "Transform", "StatisticsGen"),
+        ("pipeline/modeling/network.py", "Trainer", "Transform"),
         ("components/infra_validator/executor.py", "InfraValidator", "Trainer"),
     ],
 )
@@ -134,12 +136,12 @@ def test_a_changed_image_runs_everything_that_reads_images(
 ) -> None:
     changed = tmp_path / "data"
     shutil.copytree(SAMPLE_DATA, changed)
-    file = changed / "official" / "train-images-idx3-ubyte.gz"
+    file = changed / "base" / "train-images-idx3-ubyte.gz"
     images = idx.read_images(file).copy()
     images[3, 14, 14] ^= 255
     file.unlink()
     idx.write(file, images)
-    monkeypatch.setattr("pipeline.config.SAMPLE_DATA", changed)
+    monkeypatch.setattr("pipeline.settings.config.SAMPLE_DATA", changed)
 
     result = finished(settings())
     assert nodes_run(result) >= {
@@ -202,12 +204,12 @@ def test_corrupt_data_is_refused_before_training(
 ) -> None:
     corrupt = tmp_path / "data"
     shutil.copytree(SAMPLE_DATA, corrupt)
-    labels = corrupt / "official" / "train-labels-idx1-ubyte.gz"
+    labels = corrupt / "base" / "train-labels-idx1-ubyte.gz"
     values = idx.read_labels(labels).copy()
     values[3] = 12
     labels.unlink()
     idx.write(labels, values)
-    monkeypatch.setattr("pipeline.config.SAMPLE_DATA", corrupt)
+    monkeypatch.setattr("pipeline.settings.config.SAMPLE_DATA", corrupt)
 
     result = finished(settings())
     assert (result.status, result.status.exit_code) == (Status.DATA_REFUSED, 5)

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import ROOT, load_config
-from pipeline.orchestration import launch
-from pipeline.orchestration.compiler import compile_pipeline
-from pipeline.orchestration.ir import write_ir
-from pipeline.orchestration.rebuild import result_from_metadata
+from orchestration import launch
+from orchestration.compiler import compile_pipeline
+from orchestration.ir import write_ir
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs import executions
+from runs.rebuild import result_from_metadata
 from tests.conftest import SmokeRun
 
 pytestmark = pytest.mark.integration
@@ -39,12 +41,12 @@ def test_nodes_in_processes_of_their_own_give_the_model_of_a_local_run(
         load_config("smoke", workdir=workdir, infra_validation__model_server="embedded")
     )
     write_ir(ir, ir_path)
-    run = launch.with_run_id(ir, "other")
-    ids = launch.node_ids(ir)
+    run = executions.with_run_id(ir, "other")
+    ids = executions.node_ids(ir)
     for node_id in ids[: ids.index("Trainer")]:
         launch.run_node(run, node_id)
     for node_id in IN_A_PROCESS_EACH:
-        command = [sys.executable, "-m", "pipeline.orchestration.node"]
+        command = [sys.executable, "-m", "orchestration.node"]
         command += [str(ir_path), "other", node_id]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -15,8 +15,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from pipeline.orchestration.schedule.webhook import post
-from pipeline.result import RunResult, Status
+from orchestration.schedule.webhook import post
+from runs.result import RunResult, Status
 
 pytestmark = pytest.mark.integration
 

@@ -17,16 +17,16 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from components.idx_example_gen.idx import read_images
-from components.infra_validator.model_servers.ownership import OWNER_VARIABLE
-from pipeline.features import CLASS_LABELS
+from data.idx import read_images
+from pipeline.modeling.features import CLASS_LABELS
+from serving.launch.ownership import OWNER_VARIABLE
 from tests.conftest import ROOT, SmokeRun, run_runner
 from tests.integration.conftest import free_port
 from tests.integration.serving_image import build_image, missing_engine
 
 pytestmark = pytest.mark.integration
 
-SAMPLE = ROOT / "data" / "sample" / "official"
+SAMPLE = ROOT / "data" / "sample" / "base"
 
 
 @dataclass

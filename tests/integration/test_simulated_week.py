@@ -11,12 +11,14 @@ import pytest
 
 from benchmarks.simulated_week.plan import WEEK, Delivery
 from benchmarks.simulated_week.supplier import Supplier
-from data import spans
-from pipeline.config import ROOT, Config, load_config
-from pipeline.orchestration.local import new_result, run
-from pipeline.orchestration.progress import Progress
-from pipeline.result import RunResult, Status
-from serving.versions import VersionStore
+from data.quarantine import quarantine, quarantined, release
+from orchestration.local import new_result, run
+from orchestration.progress import Progress
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT
+from runs.result import RunResult, Status
+from serving.versions.store import VersionStore
 
 
 def finished(config: Config) -> RunResult:
@@ -49,16 +51,16 @@ def test_a_span_that_misses_its_threshold_is_left_out_of_the_next_window(tmp_pat
     (reason,) = (reason for reason in refused.reasons if "span-2" in reason)
     assert reason.startswith("accuracy on the held-out part of span-2 is 0.")
     assert reason.endswith("required is at least 0.4000")
-    assert reason in spans.quarantined(supplier.root)[2].reason
+    assert reason in quarantined(supplier.root)[2].reason
 
     again = finished(config)
     assert (again.status, again.version, again.nodes) == (Status.UP_TO_DATE, first.version, [])
 
-    spans.release(supplier.root, 2)
+    release(supplier.root, 2)
     repeated = finished(config)
     assert (repeated.status, repeated.reasons) == (Status.NOT_BLESSED, refused.reasons)
     assert repeated.nodes == []
-    spans.quarantine(supplier.root, 2, reason)
+    quarantine(supplier.root, 2, reason)
 
     supplier.bring(Delivery.SOUND, settings)
     last = finished(config)

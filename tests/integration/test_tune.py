@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_config
-from pipeline.result import NodeState, RunResult, Status
-from pipeline.warm_start import exported_weights
+from pipeline.modeling.warm_start import exported_weights
+from pipeline.settings.load import load_config
+from runs.result import NodeState, RunResult, Status
 from tests.conftest import run_runner
 
 pytestmark = pytest.mark.integration

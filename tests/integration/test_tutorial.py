@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.infra_validator.spec import DEFAULT_IMAGE
-from pipeline.result import Status
+from runs.result import Status
+from serving.launch.base import DEFAULT_IMAGE
 from tests.conftest import SmokeRun
 from tests.integration.conftest import free_port
 from tests.integration.docs_blocks import (

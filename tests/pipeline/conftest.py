@@ -11,8 +11,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata
 
-from pipeline.config import SCHEMA_FILE
-from pipeline.preprocessing import preprocessing_fn
+from pipeline.modeling.preprocessing import preprocessing_fn
+from pipeline.settings.paths import SCHEMA_FILE
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def transform_output(tmp_path_factory: pytest.TempPathFactory):
     folder: Path = tmp_path_factory.mktemp("transform")
     schema = text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
     image = tf.io.encode_png(tf.zeros([28, 28, 1], tf.uint8)).numpy()
-    rows = [{"image": image, "label": 0, "origin": b"official", "mean_pixel": 0.0}]
+    rows = [{"image": image, "label": 0, "origin": b"base", "mean_pixel": 0.0}]
     with (
         beam.Pipeline(runner="FnApiRunner") as pipeline,
         tft_beam.Context(temp_dir=str(folder / "tmp")),

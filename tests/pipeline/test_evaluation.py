@@ -9,16 +9,16 @@ from tensorflow_model_analysis.metrics.metric_types import MetricKey, SubKey
 from tensorflow_model_analysis.proto import validation_result_pb2
 from tensorflow_model_analysis.utils.config_util import update_eval_config_with_defaults
 
-from components.calibration_error import CALIBRATION_ERROR
+from components.metrics.calibration_error import CALIBRATION_ERROR
 from pipeline.evaluation import ACCURACY, eval_config, refusal_reasons, refused_span
-from pipeline.features import CLASS_COUNT
-from pipeline.thresholds import EvaluationSettings
+from pipeline.modeling.features import CLASS_COUNT
+from pipeline.settings.thresholds import EvaluationSettings
 
 SETTINGS = EvaluationSettings(
     min_accuracy=0.7, min_span_accuracy=0.5, min_class_recall=0.1, max_accuracy_drop=0.05
 )
 OVERALL = ()
-OFFICIAL = (("origin", "official"),)
+OFFICIAL = (("origin", "base"),)
 SPAN_7 = (("origin", "span-7"),)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import fingerprint
-from pipeline.config import ROOT, SAMPLE_DATA, Config, load_config
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.settings.paths import ROOT, SAMPLE_DATA
 
 
 @pytest.fixture(autouse=True)
@@ -33,16 +35,16 @@ def append_to(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "nodes"),
     [
-        ("pipeline/model.py", {"Trainer"}),
-        ("pipeline/trainer.py", {"Trainer"}),
-        ("pipeline/preprocessing.py", {"Transform", "Trainer"}),
+        ("pipeline/modeling/network.py", {"Trainer"}),
+        ("pipeline/modeling/trainer.py", {"Trainer"}),
+        ("pipeline/modeling/preprocessing.py", {"Transform", "Trainer"}),
         ("pipeline/evaluation.py", {"Evaluator"}),
         ("components/idx_example_gen/executor.py", {"IdxExampleGen"}),
         ("components/anomaly_gate/component.py", {"AnomalyGate"}),
         ("components/pusher/executor.py", {"Pusher"}),
         ("serving/model_server/servable.py", {"InfraValidator"}),
-        ("pipeline/result.py", set()),
-        ("pipeline/config.py", set()),
+        ("runs/result.py", set()),
+        ("pipeline/settings/config.py", set()),
     ],
 )
 def test_changed_code_changes_the_nodes_that_use_it(
@@ -115,7 +117,7 @@ def test_a_changed_image_changes_the_run(tmp_path: Path) -> None:
     before = fingerprint.run_fingerprint(config)
     assert fingerprint.run_fingerprint(config) == before
 
-    images = data / "official" / "train-images-idx3-ubyte.gz"
+    images = data / "base" / "train-images-idx3-ubyte.gz"
     content = bytearray(images.read_bytes())
     content[-9] ^= 1
     images.write_bytes(content)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.config import Config, load_config
-from pipeline.orchestration.compiler import compile_pipeline
-from pipeline.orchestration.launch import open_metadata
+from orchestration.compiler import compile_pipeline
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
 from reporting.collect import collect
 from reporting.evidence import Evidence
 from reporting.page import Page
+from runs.executions import open_metadata
 from tests.conftest import SmokeRun
 
 

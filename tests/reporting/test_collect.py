@@ -8,15 +8,15 @@ from PIL import Image
 
 from components.examples import read_records
 from components.infra_validator.blessing import read_blessing
-from components.tfma_metrics import read_metrics
+from components.metrics.evaluation_results import read_metrics
+from orchestration.compiler import compile_pipeline
 from pipeline.evaluation import ACCURACY
-from pipeline.features import CLASS_LABELS
-from pipeline.orchestration.compiler import compile_pipeline
+from pipeline.modeling.features import CLASS_LABELS
 from reporting import collect as collect_module
-from reporting import quality_sections
 from reporting.page import Page
 from reporting.render import render_page
-from serving.versions import checksums_of
+from reporting.sections import quality
+from serving.versions.record import checksums_of
 from tests.reporting.conftest import Reported
 
 
@@ -49,7 +49,7 @@ def test_the_metrics_are_evaluators_and_the_results(reported: Reported) -> None:
 
 def test_the_metrics_carry_the_limits_that_were_set(reported: Reported) -> None:
     settings, quality = reported.config.evaluation, reported.page.quality
-    official = [m for m in quality.overall if (m.name, m.where) == (ACCURACY, "official")]
+    official = [m for m in quality.overall if (m.name, m.where) == (ACCURACY, "base")]
     assert f"at least {settings.min_accuracy:g}" in official[0].limits
     for row in quality.classes:
         assert row.metrics["recall"].limits == [f"at least {settings.min_class_recall:g}"]
@@ -75,8 +75,8 @@ def test_the_models_own_answers_agree_with_evaluator(reported: Reported) -> None
 def test_of_many_evaluated_images_the_model_is_asked_about_a_part(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality_sections, "_MAX_ASKED", 50)
-    answers = quality_sections.read_answers(reported.evidence, CLASS_LABELS)
+    monkeypatch.setattr(quality, "_MAX_ASKED", 50)
+    answers = quality.read_answers(reported.evidence, CLASS_LABELS)
     assert answers is not None
     assert (answers.images, answers.evaluated) == (50, reported.page.answers.evaluated)
     page = reported.page.model_copy(update={"answers": answers})
@@ -98,7 +98,7 @@ def test_the_statistics_count_the_examples(reported: Reported) -> None:
         files = map(str, (examples / f"Split-{part.split}").iterdir())
         assert part.examples == len(read_records(sorted(files)))
         assert sum(part.classes.values()) == part.examples
-        assert part.origin == "official"
+        assert part.origin == "base"
     assert {part.split for part in reported.page.data.statistics} == {"train", "validation", "eval"}
 
 
@@ -173,7 +173,7 @@ def test_a_section_that_cannot_be_read_is_left_out_with_a_note(
 
 def test_a_calibration_bin_compares_confidence_with_accuracy() -> None:
     probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [1.0, 0.0]])
-    bins = list(quality_sections.calibration(probabilities, np.array([0, 1, 1, 0])))
+    bins = list(quality.calibration(probabilities, np.array([0, 1, 1, 0])))
     assert [(part.low, part.images) for part in bins] == [(0.6, 1), (0.9, 3)]
     assert bins[1].accuracy == pytest.approx(2 / 3)
     assert bins[1].confidence == pytest.approx((0.9 + 0.95 + 1.0) / 3)

@@ -1,8 +1,8 @@
 """Where nodes go in the picture of the pipeline, and which lines are drawn."""
 
-from pipeline.result import NodeResult
+from reporting.graph import picture
 from reporting.page import PicturedNode
-from reporting.picture import picture
+from runs.result import NodeResult
 
 
 def pictured(upstream: dict[str, set[str]]) -> dict[str, PicturedNode]:

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.result import RunResult, Status
 from reporting.page import HistoryPage, Page
 from reporting.render import render_history, render_page
+from runs.result import RunResult, Status
 from tests.reporting.conftest import Reported
 
 
@@ -34,7 +34,7 @@ class Document(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
-            self.words += data.split()
+            self.words += data.split_into_spans()
 
     @property
     def text(self) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UsageError
-from pipeline.orchestration.compiler import compile_pipeline
-from pipeline.result import RunResult, Status
-from reporting import cli
+from cli import report
+from orchestration.compiler import compile_pipeline
+from pipeline.settings.errors import UsageError
 from reporting.write import attach_report, write_report
+from runs.result import RunResult, Status
 from tests.conftest import ROOT, SmokeRun, run_runner
 from tests.reporting.conftest import Reported
 
@@ -60,7 +60,7 @@ def test_a_run_that_read_no_data_gets_a_page_without_tensorflow(tmp_path: Path) 
     ask = (
         "import sys\nfrom pathlib import Path\n"
         "from datetime import UTC, datetime\n"
-        "from pipeline.result import RunResult\nfrom reporting.write import write_report\n"
+        "from runs.result import RunResult\nfrom reporting.write import write_report\n"
         "result = RunResult(run_id='r', started_at=datetime.now(UTC))\n"
         f"write_report(result, Path({str(tmp_path)!r}), {str(tmp_path / 'serving')!r})\n"
         "sys.exit(1 if {'tensorflow', 'tfx', 'ml_metadata'} & set(sys.modules) else 0)\n"
@@ -113,7 +113,7 @@ def test_a_page_is_rebuilt_from_the_metadata_alone(reported: Reported, tmp_path:
     database.write_bytes(reported.config.metadata_path.read_bytes())
     config = reported.config.model_copy(update={"workdir": tmp_path})
     run_id = reported.run.result.run_id
-    page = cli.write_again(config, run_id, None)
+    page = report.write_again(config, run_id, None)
     assert page == tmp_path / "reports" / run_id / "index.html"
     kept = RunResult.model_validate_json((tmp_path / "runs" / f"{run_id}.json").read_text())
     assert (kept.version, kept.report) == (reported.run.result.version, page)
@@ -122,7 +122,7 @@ def test_a_page_is_rebuilt_from_the_metadata_alone(reported: Reported, tmp_path:
 
 def test_an_unknown_run_is_bad_usage(reported: Reported) -> None:
     with pytest.raises(UsageError, match="has no run nonsense"):
-        cli.write_again(reported.config, "nonsense", None)
+        report.write_again(reported.config, "nonsense", None)
 
 
 def test_a_rebuilt_page_says_the_same_as_the_runs_own(reported: Reported, tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from tfx.proto import distribution_validator_pb2
 from tfx.types import standard_artifacts
 
 from components.anomaly_gate.component import AnomalyGate, Executor
-from components.idx_example_gen import idx
 from components.idx_example_gen.component import IdxExampleGen
-from components.refusal import DataRefused
 from components.span_distribution_validator.component import (
     SpanDistributionValidator,
     slice_by_origin,
 )
+from data import idx
+from data.refusal import DataRefused
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "data" / "sample"
@@ -39,7 +39,7 @@ def _examples(labels: list[int], brightness: float = 1.0) -> Examples:
     return {
         "image": [b"png"] * len(labels),
         "label": labels,
-        "origin": [b"official"] * len(labels),
+        "origin": [b"base"] * len(labels),
         "mean_pixel": means.astype(np.float32).tolist(),
     }
 
@@ -167,11 +167,11 @@ def test_the_training_features_are_not_asked_of_serving_requests(statistics) -> 
 def test_launched_behind_the_validators_it_passes_a_like_span_and_stops_another(
     launch, tmp_path: Path
 ) -> None:
-    images = idx.read_images(SAMPLE / "official/train-images-idx3-ubyte.gz")
-    labels = idx.read_labels(SAMPLE / "official/train-labels-idx1-ubyte.gz")
+    images = idx.read_images(SAMPLE / "base/train-images-idx3-ubyte.gz")
+    labels = idx.read_labels(SAMPLE / "base/train-labels-idx1-ubyte.gz")
     root = tmp_path / "data"
     root.mkdir()
-    (root / "official").symlink_to(SAMPLE / "official")
+    (root / "base").symlink_to(SAMPLE / "base")
     for span, chosen in ((1, np.arange(500)), (2, np.flatnonzero(labels != 3)[-300:])):
         folder = root / "spans" / str(span)
         folder.mkdir(parents=True)

@@ -5,22 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.idx_example_gen import idx
-from components.idx_example_gen.layout import resolve
 from components.idx_example_gen.verification import verify
-from components.refusal import DataRefused
+from data import idx
+from data.layout import resolve
+from data.refusal import DataRefused
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A data root with 200 training and 20 test images of noise and labels 0 to 9."""
-    (tmp_path / "official").mkdir()
+    (tmp_path / "base").mkdir()
     random = np.random.default_rng(0)
     for part, count in (("train", 200), ("t10k", 20)):
         images = random.integers(0, 256, (count, 4, 4), np.uint8)
-        idx.write(tmp_path / f"official/{part}-images-idx3-ubyte.gz", images)
+        idx.write(tmp_path / f"base/{part}-images-idx3-ubyte.gz", images)
         labels = (np.arange(count) % 10).astype(np.uint8)
-        idx.write(tmp_path / f"official/{part}-labels-idx1-ubyte.gz", labels)
+        idx.write(tmp_path / f"base/{part}-labels-idx1-ubyte.gz", labels)
     return tmp_path
 
 
@@ -32,14 +32,14 @@ def test_sound_files_are_counted_by_split(root: Path) -> None:
 
 
 def test_labels_that_do_not_match_the_images_in_number_are_refused(root: Path) -> None:
-    labels = root / "official/train-labels-idx1-ubyte.gz"
+    labels = root / "base/train-labels-idx1-ubyte.gz"
     idx.write(labels, np.zeros(199, np.uint8))
     with pytest.raises(DataRefused, match=f"{labels}: 199 labels for the 200 images"):
         verify(resolve(root, []), class_count=10)
 
 
 def test_labels_outside_the_vocabulary_are_refused(root: Path) -> None:
-    labels = root / "official/train-labels-idx1-ubyte.gz"
+    labels = root / "base/train-labels-idx1-ubyte.gz"
     wrong = np.zeros(200, np.uint8)
     wrong[[3, 70]] = 10, 255
     idx.write(labels, wrong)
@@ -48,8 +48,8 @@ def test_labels_outside_the_vocabulary_are_refused(root: Path) -> None:
 
 
 def test_every_damaged_file_is_named_at_once(root: Path) -> None:
-    (root / "official/train-images-idx3-ubyte.gz").write_bytes(b"no gzip")
-    labels = root / "official/t10k-labels-idx1-ubyte.gz"
+    (root / "base/train-images-idx3-ubyte.gz").write_bytes(b"no gzip")
+    labels = root / "base/t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(labels.read_bytes()[:-10])
     with pytest.raises(DataRefused) as refused:
         verify(resolve(root, []), class_count=10)
@@ -59,8 +59,8 @@ def test_every_damaged_file_is_named_at_once(root: Path) -> None:
 
 
 def test_files_without_images_or_with_too_few_are_refused(root: Path) -> None:
-    images = root / "official/train-images-idx3-ubyte.gz"
-    labels = root / "official/train-labels-idx1-ubyte.gz"
+    images = root / "base/train-images-idx3-ubyte.gz"
+    labels = root / "base/train-labels-idx1-ubyte.gz"
     idx.write(images, np.zeros((0, 4, 4), np.uint8))
     idx.write(labels, np.zeros(0, np.uint8))
     with pytest.raises(DataRefused, match="holds no image"):

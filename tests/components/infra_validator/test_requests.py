@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
-from components.infra_validator.refusal import ModelRefusedError
+from components.infra_validator.model_refused import ModelRefusedError
 from components.infra_validator.requests import RequestBuilder
 from components.infra_validator.rest import rest_answer, rest_body, rest_path
 from components.infra_validator.saved_model import InProcessModel, read_signatures
 from components.infra_validator.spec import Method, SignatureRequest
-from components.infra_validator.warmup import MAX_RECORDS, read_warmup, write_warmup
+from components.infra_validator.warmup_requests import MAX_RECORDS, read_warmup, write_warmup
 from tests.tiny_models import LABELS, GreyClassifier, grey_examples, grey_spec, save
 
 

@@ -8,7 +8,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.infra_validator.blessing import Blessing, stamped_model, write_blessing
-from serving.versions import checksums_of
+from serving.versions.record import checksums_of
 
 
 class Executor(base_executor.BaseExecutor):

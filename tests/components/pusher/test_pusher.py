@@ -20,8 +20,10 @@ from components.pusher.executor import (
     PushVerdict,
     read_result,
 )
-from serving import versions
-from serving.versions import PublishError, VersionStore
+from serving.versions.record import checksums_of
+from serving.versions.rollback import roll_back
+from serving.versions.storage import PublishError
+from serving.versions.store import VersionStore
 
 Bless = Callable[..., dict[str, list[Any]]]
 Push = Callable[..., PushResult]
@@ -52,7 +54,7 @@ def bless(tmp_path: Path) -> Bless:
             blessed=validated,
             reasons=[] if validated else ["embedded model server: too slow."],
             model_server="embedded",
-            checksums=versions.checksums_of(model),
+            checksums=checksums_of(model),
         )
         write_blessing(blessing, infra_blessing)
         model_blessing = standard_artifacts.ModelBlessing()
@@ -173,7 +175,7 @@ def test_a_model_that_was_rolled_back_is_refused(
 ) -> None:
     push(bless("good"))
     push(bless("bad"), run_id="run-2")
-    versions.roll_back(store, None, "shirts became coats")
+    roll_back(store, None, "shirts became coats")
 
     result = push(bless("bad"), run_id="run-3")
 

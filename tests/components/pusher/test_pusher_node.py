@@ -9,8 +9,8 @@ import pytest
 
 from components.pusher.component import Pusher
 from components.pusher.executor import PushResult, PushVerdict, read_result
-from serving import versions
-from serving.versions import VersionStore
+from serving.versions.rollback import roll_back
+from serving.versions.store import VersionStore
 from tests.components.pusher.blesser import Blesser
 
 
@@ -40,7 +40,7 @@ def test_every_run_asks_the_serving_directory_anew(
     again = run("model")
     shutil.rmtree(str(pushed.destination))
     deleted = run("model")
-    versions.roll_back(store, None, "bad", allow_last=True)
+    roll_back(store, None, "bad", allow_last=True)
     rolled_back = run("model")
 
     assert pushed.status is PushVerdict.PUSHED

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from serving import versions
-from serving.versions import Pushed, VersionStore
+from serving.versions.publish import publish
+from serving.versions.record import Pushed
+from serving.versions.rollback import roll_back
+from serving.versions.store import VersionStore
 
 # TFX takes seconds to import, so it is imported when the first test of this file runs.
 
@@ -30,7 +32,7 @@ def push(store: VersionStore, tmp_path: Path) -> Callable[[str], int]:
         (statistics / "Split-train" / "FeatureStats.pb").write_text(content)
         model.mkdir()
         (model / "saved_model.pb").write_text(content)
-        return versions.publish(store, model, Pushed(), statistics=statistics).version
+        return publish(store, model, Pushed(), statistics=statistics).version
 
     return push_model
 
@@ -81,7 +83,7 @@ def test_a_rolled_back_version_is_no_baseline(
 ) -> None:
     good = push("good")
     push("bad")
-    versions.roll_back(store, None, "bad")
+    roll_back(store, None, "bad")
 
     [model] = run()["ServedModel"].outputs["model"]
 
@@ -108,7 +110,7 @@ def test_what_is_served_is_asked_anew_in_every_run(
     newest = push("second")
 
     changed = run()
-    versions.roll_back(store, None, "bad")
+    roll_back(store, None, "bad")
     back = run()
 
     assert changed["ServedModel"].state == "COMPLETE"
@@ -126,7 +128,7 @@ def test_a_served_model_without_the_signature_is_no_baseline(
     from components.served_model.component import BaselineError, Executor
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
-    number = versions.publish(store, tmp_path / "model", Pushed()).version
+    number = publish(store, tmp_path / "model", Pushed()).version
     outputs = {"model": [standard_artifacts.Model()]}
 
     with pytest.raises(BaselineError) as error:
@@ -150,7 +152,7 @@ def test_a_served_model_of_other_classes_is_no_baseline(
 
     module = ThreeClasses()
     tf.saved_model.save(module, str(tmp_path / "model"), signatures={"predict": module.predict})
-    versions.publish(store, tmp_path / "model", Pushed())
+    publish(store, tmp_path / "model", Pushed())
     model, statistics = standard_artifacts.Model(), standard_artifacts.ExampleStatistics()
     model.uri = str(tmp_path / "emitted")
     outputs = {"model": [model], "statistics": [statistics]}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.idx_example_gen.idx import read_images
+from data.idx import read_images
 from serving.client.photos import PreparedPhoto, UnreadableImageError, prepare
 
-SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "official"
+SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "base"
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

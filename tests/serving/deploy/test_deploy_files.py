@@ -10,8 +10,8 @@ import pytest
 import yaml
 from tensorflow_serving.config import model_server_config_pb2
 
-from components.infra_validator.spec import DEFAULT_IMAGE
-from pipeline.config import Config
+from pipeline.settings.config import Config
+from serving.launch.base import DEFAULT_IMAGE
 from serving.model_server.batching import BatchingOptions
 from serving.model_server.config import check_model_config, read_text_proto
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig

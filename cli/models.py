@@ -1,0 +1,228 @@
+"""`runner.py models`: what is being served, and how to go back."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import ConfigFile, Json, Overrides, Workdir, examples
+
+if TYPE_CHECKING:
+    from pipeline.settings.config import Config
+
+app = typer.Typer(
+    name="models",
+    help="List, compare, roll back, prune and label versions of the model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=examples(
+        "models list --server localhost:8501",
+        'models rollback --reason "shirts became coats"',
+    ),
+)
+
+Server = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="REST address of a running model server.")
+]
+
+# A server with --file_system_poll_wait_seconds=1, the default, and a model that loads in seconds.
+_LOAD_SECONDS = 60.0
+# Without a server to ask: time for one that re-reads its configuration every few seconds.
+_BLIND_WAIT_SECONDS = 10.0
+
+
+@app.command(
+    "list",
+    epilog=examples("models list", "models list --server localhost:8501 --json"),
+)
+def list_versions(
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Show every version with its labels; with --server, what is live."""
+    from cli import model_versions
+
+    settings = _load(workdir, config, overrides)
+    with _usage_errors():
+        listing = model_versions.listing(settings.serving_base, settings.serving.model_name, server)
+    if as_json:
+        print(listing.model_dump_json())
+    else:
+        model_versions.print_listing(listing)
+
+
+@app.command(epilog=examples("models diff 1795238065 1795240112"))
+def diff(
+    before: Annotated[int, typer.Argument(metavar="A", help="The older version.")],
+    after: Annotated[int, typer.Argument(metavar="B", help="The newer version.")],
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions on the images of the newest evaluation."""
+    from cli import model_versions
+    from orchestration.terminal import tensorflow_silent
+
+    settings = _load(workdir, config, overrides)
+    with _usage_errors(), tensorflow_silent():
+        churn = model_versions.churn_between(settings, before, after)
+    if as_json:
+        print(churn.model_dump_json())
+    else:
+        model_versions.print_churn(churn, before, after)
+
+
+@app.command(
+    epilog=examples(
+        'models rollback --reason "shirts became coats"',
+        "models rollback 1795240112 --server localhost:8501",
+    )
+)
+def rollback(
+    version: Annotated[
+        int | None, typer.Argument(help="The bad version; the newest one when left out.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "rolled back by hand",
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    server: Server = None,
+    force: Annotated[bool, typer.Option("--force", help="Even if none is left to serve.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a version back: servers fall back to the one before it."""
+    from serving.versions.rollback import roll_back
+    from serving.versions.store import VersionStore
+
+    settings = _load(workdir, config, overrides)
+    with _usage_errors():
+        done = roll_back(
+            VersionStore(settings.serving_base),
+            version,
+            reason,
+            allow_last=force,
+            wait_until_loaded=_waiter(server, settings.serving.model_name),
+        )
+    serving = f"version {done.to_version} serves" if done.to_version else "nothing is served"
+    _say(
+        as_json,
+        {"rolled_back": done.version, "serving": done.to_version, "reason": reason},
+        f"rolled back version {done.version}; now {serving}",
+    )
+
+
+@app.command(epilog=examples("models prune --keep 3 --server localhost:8501"))
+def prune(
+    keep: Annotated[int | None, typer.Option(min=1, help="How many stay. [push.keep]")] = None,
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Remove old versions, but none in use.
+
+    In use are those that are served, labelled, or were rolled back to.
+    """
+    from serving.client.status import live_states
+    from serving.versions.retention import prune as prune_versions
+    from serving.versions.store import VersionStore
+
+    settings = _load(workdir, config, overrides)
+    with _usage_errors():
+        states = live_states(server, settings.serving.model_name) if server else {}
+        live = [number for number, state in states.items() if state.state == "AVAILABLE"]
+        store = VersionStore(settings.serving_base)
+        removed = prune_versions(store, keep or settings.push.keep, live)
+    text = ", ".join(map(str, removed)) if removed else "nothing"
+    _say(as_json, {"removed": removed}, f"removed {text}")
+
+
+@app.command(
+    epilog=examples(
+        "models label stable 1795238065",
+        "models label canary 1795240112 --base-path /models/fashion_mnist",
+        "models label canary --remove",
+    )
+)
+def label(
+    name: Annotated[str, typer.Argument(help="stable, canary, ...")],
+    version: Annotated[int | None, typer.Argument(help="The version it points at.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the label.")] = False,
+    base_path: Annotated[
+        str | None, typer.Option(help="The model's directory as the server sees it.")
+    ] = None,
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Point a label at a version, for servers that read models.config."""
+    from pipeline.settings.errors import UsageError
+    from serving.versions.labels import CONFIG_NAME, move_label
+    from serving.versions.store import VersionStore
+
+    if remove == (version is not None):
+        raise UsageError("give either a version or --remove")
+    settings = _load(workdir, config, overrides)
+    store = VersionStore(settings.serving_base)
+    with _usage_errors():
+        state = move_label(
+            store,
+            name,
+            version,
+            model_name=settings.serving.model_name,
+            base_path=base_path,
+            wait_until_loaded=_waiter(server, settings.serving.model_name),
+        )
+    path = store.storage.uri(CONFIG_NAME)
+    verb = f"points at version {version}" if version is not None else "is removed"
+    _say(
+        as_json,
+        {"labels": state.labels, "config": path},
+        f"label {name} {verb}; servers read {path} (--model_config_file)",
+    )
+
+
+def _load(workdir: Path | None, config: Path | None, overrides: list[str] | None) -> "Config":
+    from pipeline.settings.load import load_config
+
+    return load_config(None, config, overrides or [], workdir=workdir)
+
+
+def _waiter(server: str | None, model_name: str) -> Callable[[int], None]:
+    """Returns what waits until running servers have loaded a version."""
+    import time
+
+    from serving.client.status import wait_until_available
+
+    if server is None:
+        return lambda version: time.sleep(_BLIND_WAIT_SECONDS)
+    return lambda version: wait_until_available(server, model_name, version, _LOAD_SECONDS)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turns what the user can set right into one sentence and exit code 2."""
+    from pipeline.settings.errors import UsageError
+    from serving.client.status import ServerUnreachableError
+    from serving.versions.labels import UnknownVersionError
+
+    try:
+        yield
+    except (UnknownVersionError, ServerUnreachableError, TimeoutError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _say(as_json: bool, result: dict[str, object], text: str) -> None:
+    import json
+
+    print(json.dumps(result) if as_json else text, file=sys.stdout)

@@ -1,0 +1,70 @@
+"""Waits for a model server to load a version, and tells why when it does not."""
+
+import time
+from pathlib import Path
+
+from components.infra_validator.client import ServingClient
+from components.infra_validator.model_refused import ModelRefusedError
+from serving.launch.base import ModelServer
+
+_POLL_SECONDS = 0.02
+_STATUS_SECONDS = 2.0
+_PORT_ATTEMPTS = 3
+
+
+def wait_for_start(
+    server: ModelServer, base: Path, model_name: str, started: float, limit_seconds: float
+) -> float:
+    """Waits until a server that was just started has loaded version 1.
+
+    A server that died because another program took its port is started again on other ports.
+
+    Args:
+        server: the server.
+        base: the model's base directory.
+        model_name: under which it is served.
+        started: when, by the monotonic clock.
+        limit_seconds: how long it may take.
+
+    Returns:
+        How long it took, in seconds.
+
+    Raises:
+        ModelRefusedError: the server ended, gave the model up, or took too long.
+    """
+    for attempt in range(1, _PORT_ATTEMPTS + 1):
+        try:
+            return wait_for_version(server, model_name, 1, started, limit_seconds)
+        except ModelRefusedError:
+            died = not server.is_running()
+            if attempt == _PORT_ATTEMPTS or not died or not server.lost_its_port():
+                raise
+        server.stop()
+        started = time.monotonic()
+        server.start(base, model_name)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def wait_for_version(
+    server: ModelServer, model_name: str, version: int, since: float, limit_seconds: float
+) -> float:
+    """Waits until a server reports a version AVAILABLE; see `wait_for_start`."""
+    with ServingClient(server.grpc_address, server.rest_url, _STATUS_SECONDS) as client:
+        while True:
+            state, error = client.state(model_name, version)
+            waited = time.monotonic() - since
+            if state == "AVAILABLE" and waited <= limit_seconds:
+                return waited
+            if state == "END" and error:
+                raise ModelRefusedError(f"The model did not load: {error}.")
+            if not server.is_running():
+                last = next((line for line in reversed(server.log_tail()) if line.strip()), "")
+                raise ModelRefusedError(
+                    f"The server ended before the model was AVAILABLE. Its last line: {last}"
+                )
+            if waited > limit_seconds:
+                raise ModelRefusedError(
+                    f"The model was not AVAILABLE within {limit_seconds:g} s (max_load_seconds); "
+                    f"the server said: {state or error or 'nothing'}."
+                )
+            time.sleep(_POLL_SECONDS)

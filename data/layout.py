@@ -1,0 +1,149 @@
+"""Which IDX files of a data root one run reads, and what each of them is for.
+
+Only the standard library is imported, so that asking whether there is new data costs nothing.
+"""
+
+import enum
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+BASE_ORIGIN = "base"
+_SPAN_ORIGIN = "span-"
+
+_BASE_FOLDER = "base"
+_FORMER_BASE_FOLDER = "official"
+_SPANS_FOLDER = "spans"
+
+_FILE_NAME = re.compile(r"(?P<part>train-|t10k-|)(?P<kind>images-idx3|labels-idx1)-ubyte(\.gz)?")
+
+
+class Role(enum.Enum):
+    """What the examples of a pair of files are for; `splits.split_of` turns it into splits."""
+
+    TRAINING = "training"
+    NEWEST_SPAN = "newest span"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and its label file.
+
+    Attributes:
+        origin: value of the feature `origin`: ``base`` or ``span-N``.
+        role: what its examples are for.
+        images: the IDX image file.
+        labels: the IDX label file.
+    """
+
+    origin: str
+    role: Role
+    images: Path
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one run reads.
+
+    Attributes:
+        spans: the span numbers, ascending; empty when the training images of the base are read.
+        pairs: the files, in the order in which their examples come.
+        defects: one sentence per file that is missing or there twice.
+    """
+
+    spans: tuple[int, ...]
+    pairs: tuple[Pair, ...]
+    defects: tuple[str, ...]
+
+    @property
+    def newest_span(self) -> int:
+        """The newest span that is read, 0 when none is."""
+        return max(self.spans, default=0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what each file is for and over its content, in hexadecimal."""
+        contents = [
+            (pair.origin, pair.role.value, path.name.removesuffix(".gz"), _sha256(path))
+            for pair in self.pairs
+            for path in (pair.images, pair.labels)
+        ]
+        return hashlib.sha256(json.dumps([contents, self.defects]).encode()).hexdigest()
+
+
+def base_folder(root: Path) -> Path:
+    """The folder of the base set: ``base``, or ``official`` where that is what there is."""
+    former = root / _FORMER_BASE_FOLDER
+    return former if former.is_dir() and not (root / _BASE_FOLDER).exists() else root / _BASE_FOLDER
+
+
+def spans_folder(root: Path) -> Path:
+    """The folder that holds a folder for each span."""
+    return root / _SPANS_FOLDER
+
+
+def origin_of(span: int) -> str:
+    """The value of the feature `origin` for the examples of a span."""
+    return f"{_SPAN_ORIGIN}{span}"
+
+
+def span_of(origin: str) -> int:
+    """The span that `origin_of` named so; raises ValueError for any other origin."""
+    return int(origin.removeprefix(_SPAN_ORIGIN))
+
+
+def resolve(root: Path, spans: Sequence[int]) -> Layout:
+    """Finds the files of `spans` and the test set of the base.
+
+    With no spans, the training images of the base are what is trained on.
+    """
+    pairs: list[Pair] = []
+    defects: list[str] = []
+
+    def add(origin: str, role: Role, folder: Path, part: str) -> None:
+        files = _files(folder, part)
+        problems = _problems(files, folder, part)
+        defects.extend(problems)
+        if not problems:
+            pairs.append(Pair(origin, role, files["images-idx3"][0], files["labels-idx1"][0]))
+
+    ordered = sorted(spans)
+    for span in ordered:
+        role = Role.NEWEST_SPAN if span == ordered[-1] else Role.TRAINING
+        add(origin_of(span), role, spans_folder(root) / str(span), "")
+    base = base_folder(root)
+    if not ordered:
+        add(BASE_ORIGIN, Role.TRAINING, base, "train-")
+    add(BASE_ORIGIN, Role.TEST, base, "t10k-")
+    return Layout(tuple(ordered), tuple(pairs), tuple(defects))
+
+
+def _files(folder: Path, part: str) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob("*")):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match and match.group("part") == part:
+            files[match.group("kind")].append(path)
+    return files
+
+
+def _problems(files: dict[str, list[Path]], folder: Path, part: str) -> list[str]:
+    problems = []
+    for kind in ("images-idx3", "labels-idx1"):
+        found = files[kind]
+        name = folder / f"{part}{kind}-ubyte"
+        if not found:
+            problems.append(f"{name}: neither this file nor its .gz is there")
+        elif len(found) > 1:
+            problems.append(f"{name}: there with and without .gz, remove one of the two")
+    return problems
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Files that other processes see whole, and locks that end with their holder."""

@@ -1,0 +1,119 @@
+"""Compiles the pipeline to YAML that the open-source Kubeflow Pipelines backend runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
+from tfx.orchestration.pipeline import Pipeline
+
+from files.whole import write_whole
+from orchestration.kubeflow.run_record import Step
+from pipeline.definition import create_pipeline
+from pipeline.settings.config import Config
+from pipeline.settings.kubeflow import KubeflowSettings
+from pipeline.settings.paths import ROOT
+
+# Where the Dockerfile puts this repository, and the working directory of every step.
+IMAGE_ROOT = "/app"
+
+_COMMAND = ["python", "-m", "orchestration.kubeflow.entry"]
+
+# What these nodes do depends on folders that Kubeflow's cache key does not cover.
+_NEVER_CACHED = ("IdxExampleGen", "ServedModel", "Pusher")
+
+Document = dict[str, Any]
+
+
+def compile_kubeflow(config: Config, output: Path, image_root: str = IMAGE_ROOT) -> Path:
+    """Writes the compiled pipeline into a folder.
+
+    Args:
+        config: all settings; inside the cluster `kubeflow.workdir` is the workdir.
+        output: the folder; it is made if it is not there.
+        image_root: where this repository lies in the containers.
+
+    Returns:
+        The file: a PipelineSpec 2.1, followed by a PlatformSpec when a volume is to be mounted.
+    """
+    in_cluster = config.model_copy(update={"workdir": Path(config.kubeflow.workdir)})
+    pipeline = create_pipeline(in_cluster)
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=config.kubeflow.image,
+            default_commands=_COMMAND,
+            use_pipeline_spec_2_1=True,
+        )
+    )
+    spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
+    for node in _NEVER_CACHED:
+        del spec["root"]["dag"]["tasks"][node]["cachingOptions"]
+    _name_as_kfp(spec)
+    for component in pipeline.components:
+        executor = spec["deploymentSpec"]["executors"][f"{component.id}_executor"]
+        executor["container"]["args"] += ["--proto_parameters", _proto_parameters(component)]
+        executor["container"]["args"] += ["--step", _step(component, pipeline, in_cluster)]
+    documents = [_in_image(spec, image_root)]
+    if config.kubeflow.volume_claim:
+        documents.append(_platform_spec(spec, config.kubeflow))
+    path = output / f"{pipeline.pipeline_info.pipeline_name}.yaml"
+    write_whole(path, yaml.safe_dump_all(documents, sort_keys=True))
+    return path
+
+
+def _proto_parameters(component: BaseComponent) -> str:
+    """Returns which parameters the executor wants as messages: Kubeflow has them as JSON text."""
+    declared = component.spec.PARAMETERS
+    return json.dumps(
+        {
+            name: f"{declared[name].type.__module__}.{declared[name].type.__name__}"
+            for name in component.exec_properties
+            if name in declared and declared[name].use_proto
+        }
+    )
+
+
+def _step(component: BaseComponent, pipeline: Pipeline, config: Config) -> str:
+    return Step(
+        node_id=component.id,
+        node_ids=[each.id for each in pipeline.components],
+        workdir=config.workdir,
+        data_root=config.data_root,
+        window=config.data.window,
+        labels=config.data.labels,
+    ).model_dump_json()
+
+
+def _name_as_kfp(spec: Document) -> None:
+    """Gives components the prefix that kfp's own tools take for granted, and cut off."""
+    spec["components"] = {f"comp-{name}": part for name, part in spec["components"].items()}
+    for task in spec["root"]["dag"]["tasks"].values():
+        task["componentRef"]["name"] = f"comp-{task['componentRef']['name']}"
+
+
+def _in_image(value: Any, image_root: str) -> Any:
+    """Moves paths of this checkout, such as the schema's, to where the image has them."""
+    if isinstance(value, dict):
+        return {name: _in_image(part, image_root) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_in_image(part, image_root) for part in value]
+    if isinstance(value, str):
+        return value.replace(f"{ROOT}/", f"{image_root}/")
+    return value
+
+
+def _platform_spec(spec: Document, settings: KubeflowSettings) -> Document:
+    """Mounts the volume in every step (kubernetes_executor_config.proto, PvcMount)."""
+    mount = {
+        "mountPath": settings.workdir,
+        "pvcNameParameter": {"runtimeValue": {"constant": settings.volume_claim}},
+        # The same for backends before 2.5, as kfp's own SDK writes it.
+        "constant": settings.volume_claim,
+    }
+    executors = {name: {"pvcMount": [mount]} for name in spec["deploymentSpec"]["executors"]}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}

@@ -1,0 +1,143 @@
+"""Runs one node of the compiled pipeline; every orchestrator goes through here."""
+
+import json
+import os
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, outputs_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+from data.refusal import DataRefused
+from runs.executions import (
+    REASONS_PROPERTY,
+    STATUS_PROPERTY,
+    NodeOutcome,
+    connection_of,
+    find_execution,
+    node_ids,
+    open_metadata,
+    outcome_of,
+)
+from runs.metadata_store import metadata_of
+from runs.result import Status
+
+# Beam gives worker processes that it starts on this machine none of a pipeline's options. The one
+# here has them import TFX, see `pipeline.definition`.
+_BEAM_WORKER_OPTIONS = Path(__file__).with_name("beam_worker_options.json")
+
+
+class NodeFailed(Exception):
+    """A node that did not succeed although its launcher returned."""
+
+
+def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
+    """Runs a node, unless an execution with the same inputs and properties is in the cache.
+
+    Running a node again that already succeeded in the same run changes nothing; one that failed
+    or was killed is run anew. The reason of a failure goes into the metadata.
+
+    Args:
+        ir: the compiled pipeline, with its run id.
+        node_id: which node.
+
+    Raises:
+        KeyError: when the pipeline has no such node.
+        MetadataUnreachable: when the database does not answer.
+        NodeFailed: when the execution is not recorded as complete or cached.
+        Exception: whatever the node's executor raises.
+    """
+    node = _find(ir, node_id)
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    os.environ.setdefault("PIPELINE_OPTIONS_FILE", str(_BEAM_WORKER_OPTIONS))
+    _clear_earlier_attempt(ir, node)
+    try:
+        launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata_of(connection_of(ir)),
+            pipeline_info=ir.pipeline_info,
+            pipeline_runtime_spec=ir.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, node_id),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
+        ).launch()
+        # The launcher swallows some failures, such as inputs that cannot be resolved.
+        return _recorded_outcome(ir, node)
+    except BaseException as error:
+        with open_metadata(ir) as handle:
+            execution = find_execution(handle, node)
+            if execution:
+                _record_failure(handle, execution, error)
+        raise
+
+
+def abandon_executions(ir: pipeline_pb2.Pipeline) -> None:
+    """Marks executions that a killed run left as running, and removes what they had written.
+
+    Only those that write below this pipeline's root: others may share the metadata. The caller
+    makes sure that no other run works below that root.
+    """
+    with open_metadata(ir) as handle:
+        for execution in handle.store.get_executions():
+            if execution_lib.is_execution_running(execution):
+                outputs = [path for id_ in node_ids(ir) for path in _outputs(ir, id_, execution)]
+                if outputs:
+                    execution.last_known_state = metadata_store_pb2.Execution.CANCELED
+                    handle.store.put_executions([execution])
+                    _remove(outputs)
+
+
+def _find(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
+    for node in ir.nodes:
+        if node.pipeline_node.node_info.id == node_id:
+            return node.pipeline_node
+    raise KeyError(f"the pipeline has no node {node_id}; it has {', '.join(node_ids(ir))}")
+
+
+def _clear_earlier_attempt(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
+    """Removes what a killed attempt wrote: the launcher reuses its execution and its folders."""
+    with open_metadata(ir) as handle:
+        execution = find_execution(handle, node)
+        if execution and not execution_lib.is_execution_successful(execution):
+            _remove(_outputs(ir, node.node_info.id, execution))
+
+
+def _outputs(
+    ir: pipeline_pb2.Pipeline, node_id: str, execution: metadata_store_pb2.Execution
+) -> list[Path]:
+    root = Path(ir.runtime_spec.pipeline_root.field_value.string_value)
+    return list((root / node_id).glob(f"*/{execution.id}"))
+
+
+def _remove(outputs: list[Path]) -> None:
+    for output in outputs:
+        outputs_utils.fileio.rmtree(str(output))
+
+
+def _record_failure(
+    handle: metadata.Metadata, execution: metadata_store_pb2.Execution, error: BaseException
+) -> None:
+    status, reasons = Status.FAILED, [f"{type(error).__name__}: {error}"]
+    if isinstance(error, DataRefused):
+        status, reasons = Status.DATA_REFUSED, error.reasons
+    elif isinstance(error, KeyboardInterrupt):
+        status, reasons = Status.INTERRUPTED, ["interrupted"]
+    execution.last_known_state = metadata_store_pb2.Execution.FAILED
+    execution.custom_properties[STATUS_PROPERTY].string_value = status
+    execution.custom_properties[REASONS_PROPERTY].string_value = json.dumps(reasons)
+    handle.store.put_executions([execution])
+
+
+def _recorded_outcome(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> NodeOutcome:
+    with open_metadata(ir) as handle:
+        execution = find_execution(handle, node)
+        if execution is None:
+            raise NodeFailed(f"{node.node_info.id} left no execution in the metadata")
+        if not execution_lib.is_execution_successful(execution):
+            result = execution_lib.get_execution_result(execution, ignore_parse_errors=True)
+            why = result.result_message.strip().splitlines()[-1:] if result else []
+            state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+            raise NodeFailed(f"{node.node_info.id} ended as {state}: {''.join(why)}")
+        return outcome_of(handle, execution)

@@ -1,0 +1,112 @@
+"""Transformed examples as tensors, and the order in which training sees them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from pipeline.modeling.augmentation import cut_out, flip, shift
+from pipeline.modeling.features import CLASS_COUNT, IMAGE, LABEL, transformed_name
+from pipeline.settings.hyperparameters import Hyperparameters
+
+_DECODE_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """One split in memory: `images` float32 [N, 28, 28, 1], `labels` int64 [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_split(
+    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput
+) -> LabelledImages:
+    """Reads raw tf.Examples in the order of their files and applies the transform graph.
+
+    Raises:
+        ValueError: when the patterns match no example.
+    """
+    files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+    raw_features = {
+        name: spec
+        for name, spec in transform_output.raw_feature_spec().items()
+        if name in (IMAGE, LABEL)
+    }
+    transform = transform_output.transform_features_layer()
+
+    def to_features(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        transformed = transform(tf.io.parse_example(serialized, raw_features))
+        return transformed[transformed_name(IMAGE)], transformed[transformed_name(LABEL)]
+
+    batches = (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(_DECODE_BATCH)
+        .map(to_features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    )
+    loaded = list(batches.as_numpy_iterator())
+    if not loaded:
+        raise ValueError(f"no examples in {', '.join(file_patterns)}")
+    images, labels = zip(*loaded, strict=True)
+    return LabelledImages(np.concatenate(images), np.concatenate(labels))
+
+
+def training_batches(
+    split: LabelledImages,
+    hyperparameters: Hyperparameters,
+    class_count: int = CLASS_COUNT,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Shuffled, augmented batches for the epochs from `first_epoch` on.
+
+    The order and the augmentation of an epoch depend on the seed and the epoch's number alone,
+    so that a resumed training sees what an uninterrupted one would have seen.
+
+    Yields:
+        float32 [batch, 28, 28, 1] and, one-hot, float32 [batch, class_count]; an epoch's last,
+        partial batch is left out.
+    """
+    images = tf.constant(split.images)
+    labels = tf.one_hot(split.labels, class_count)
+    batch_size, seed = hyperparameters.batch_size, hyperparameters.seed
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(split), dtype=tf.int64), seed=[seed, epoch]
+        )
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+        return batches.enumerate().map(lambda step, chosen: (epoch, step, chosen))
+
+    def to_batch(
+        epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        seeds = tf.unstack(
+            tf.random.experimental.stateless_split([seed + epoch, step], num=3), num=3
+        )
+        batch = _augmented(tf.gather(images, chosen), seeds, hyperparameters)
+        return batch, tf.gather(labels, chosen)
+
+    return (
+        tf.data.Dataset.range(first_epoch, hyperparameters.epochs)
+        .flat_map(one_epoch)
+        .map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _augmented(
+    images: tf.Tensor, seeds: Sequence[tf.Tensor], hyperparameters: Hyperparameters
+) -> tf.Tensor:
+    if hyperparameters.random_flip:
+        images = flip(images, seeds[0])
+    if hyperparameters.random_shift:
+        images = shift(images, seeds[1], hyperparameters.random_shift)
+    if hyperparameters.cutout:
+        images = cut_out(images, seeds[2], hyperparameters.cutout)
+    return images

@@ -1,0 +1,227 @@
+"""run_fn: trains the model on transformed images and exports it for serving."""
+
+import hashlib
+import json
+import logging
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import tensorflow_transform as tft
+from pydantic import BaseModel
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from pipeline.modeling.checkpoints import EpochCheckpoint
+from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
+from pipeline.modeling.determinism import limit_threads, make_deterministic
+from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE
+from pipeline.modeling.network import build_model
+from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
+from pipeline.modeling.warm_start import take_weights
+from pipeline.settings.hyperparameters import Hyperparameters, Precision
+from pipeline.tuning.best_hyperparameters import decode, with_tuned
+
+_log = logging.getLogger(__name__)
+
+_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+class TrainerConfig(BaseModel):
+    """What the pipeline hands to `run_fn` as Trainer's `custom_config`."""
+
+    hyperparameters: Hyperparameters
+    checkpoints: Path
+    fingerprint: str
+    default_signature: DefaultSignature = DefaultSignature.CLASSIFY
+    image_feature: str = IMAGE
+    labels: tuple[str, ...] = CLASS_LABELS
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains on the examples of `fn_args` and exports a SavedModel; called by Trainer."""
+    config = TrainerConfig.model_validate(fn_args.custom_config)
+    limit_threads(config.hyperparameters.threads)
+    if fn_args.hyperparameters:
+        tuned = with_tuned(config.hyperparameters, decode(fn_args.hyperparameters["values"]))
+        config = config.model_copy(update={"hyperparameters": tuned})
+    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    train = load_split(fn_args.train_files, transform_output)
+    validation = load_split(fn_args.eval_files, transform_output)
+    checkpoint = EpochCheckpoint(config.checkpoints / _training_key(config, fn_args))
+
+    model = train_model(
+        train,
+        validation,
+        config.hyperparameters,
+        checkpoint,
+        Path(fn_args.model_run_dir),
+        len(config.labels),
+        Path(fn_args.base_model) if fn_args.base_model else None,
+    )
+    module = ServingModule(
+        _as_float32(model, config.hyperparameters),
+        transform_output,
+        config.image_feature,
+        config.labels,
+        test_time_flip=config.hyperparameters.test_time_flip,
+    )
+    temperature = module.calibrate(validation.images, validation.labels)
+    _log.info("calibrated with temperature %.2f", temperature)
+    export(module, Path(fn_args.serving_model_dir), config.default_signature)
+    checkpoint.remove()
+
+
+def train_model(
+    train: LabelledImages,
+    validation: LabelledImages,
+    hyperparameters: Hyperparameters,
+    checkpoint: EpochCheckpoint,
+    run_dir: Path,
+    class_count: int = CLASS_COUNT,
+    base_model: Path | None = None,
+) -> keras.Model:
+    """Trains from the start, or from the last checkpoint of the same training.
+
+    Args:
+        train: the images to fit.
+        validation: the images to report on after each epoch.
+        hyperparameters: everything that training may vary.
+        checkpoint: the checkpoints of exactly this training.
+        run_dir: gets `history.csv` and TensorBoard's logs.
+        class_count: labels are 0 to `class_count` - 1.
+        base_model: a SavedModel of an earlier training, whose weights this one starts with.
+
+    Raises:
+        ValueError: when there are fewer training images than one batch holds.
+    """
+    if len(train) < hyperparameters.batch_size:
+        raise ValueError(
+            f"training.batch_size is {hyperparameters.batch_size}, but there are only "
+            f"{len(train)} training images"
+        )
+    make_deterministic(hyperparameters.seed)
+    steps = len(train) // hyperparameters.batch_size
+    epochs_done, model = checkpoint.restore()
+    if model is None:
+        model = _compiled_model(hyperparameters, steps, class_count)
+        if base_model:
+            take_weights(model, base_model)
+    else:
+        _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
+    model.fit(
+        training_batches(train, hyperparameters, class_count, first_epoch=epochs_done),
+        validation_data=(
+            validation.images,
+            keras.ops.one_hot(validation.labels, class_count),
+        ),
+        validation_batch_size=1000,
+        initial_epoch=epochs_done,
+        epochs=hyperparameters.epochs,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.CSVLogger(run_dir / "history.csv", append=True),
+            keras.callbacks.TensorBoard(run_dir / "tensorboard"),
+            _EpochLog(hyperparameters.epochs),
+            checkpoint,
+        ],
+    )
+    return model
+
+
+def _compiled_model(
+    hyperparameters: Hyperparameters, steps_per_epoch: int, class_count: int
+) -> keras.Model:
+    with _dtype_policy(_training_policy(hyperparameters.precision)):
+        model = build_model(hyperparameters, class_count)
+    total_steps = hyperparameters.epochs * steps_per_epoch
+    warmup_steps = max(1, int(hyperparameters.warmup_fraction * total_steps))
+    model.compile(
+        optimizer=keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(
+                initial_learning_rate=0.0,
+                decay_steps=max(1, total_steps - warmup_steps),
+                warmup_target=hyperparameters.learning_rate,
+                warmup_steps=warmup_steps,
+            ),
+            weight_decay=hyperparameters.weight_decay,
+            # At its end, `fit` puts the average in place of the last weights.
+            use_ema=hyperparameters.ema_momentum > 0,
+            ema_momentum=hyperparameters.ema_momentum,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=hyperparameters.label_smoothing
+        ),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    return model
+
+
+def _as_float32(trained: keras.Model, hyperparameters: Hyperparameters) -> keras.Model:
+    with _dtype_policy(Precision.FLOAT32):
+        model = build_model(hyperparameters, trained.output_shape[-1])
+    model.set_weights(trained.get_weights())
+    return model
+
+
+def _training_policy(precision: Precision) -> Precision:
+    """Resolves `auto`: bfloat16 pays off only where the processor computes with it."""
+    if precision is not Precision.AUTO:
+        return precision
+    cpuinfo = Path("/proc/cpuinfo")
+    if (
+        platform.machine() == "x86_64"
+        and cpuinfo.exists()
+        and any(flag in cpuinfo.read_text() for flag in _BFLOAT16_FLAGS)
+    ):
+        return Precision.MIXED_BFLOAT16
+    return Precision.FLOAT32
+
+
+def _training_key(config: TrainerConfig, fn_args: FnArgs) -> str:
+    """Names the one training that code, hyperparameters and data make, across executions."""
+    made_of = [
+        config.fingerprint,
+        config.hyperparameters.model_dump(mode="json"),
+        fn_args.transform_graph_path,
+        fn_args.base_model,
+        *fn_args.train_files,
+    ]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _dtype_policy(policy: Precision) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy.value)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+class _EpochLog(keras.callbacks.Callback):
+    """One line per epoch for whoever watches the run."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        _log.info(
+            "epoch %d/%d: loss %.4f, accuracy %.4f, validation accuracy %.4f (%.1f s)",
+            epoch + 1,
+            self._epochs,
+            logs["loss"],
+            logs["accuracy"],
+            logs["val_accuracy"],
+            time.monotonic() - self._started,
+        )

@@ -1,0 +1,101 @@
+"""All settings of one run, section by section, and the paths that follow from them."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from data.layout import base_folder
+from pipeline.settings.base import Settings
+from pipeline.settings.beam import BeamSettings
+from pipeline.settings.data import DataSettings
+from pipeline.settings.hyperparameters import Hyperparameters
+from pipeline.settings.infra_validation import InfraValidationSettings
+from pipeline.settings.kubeflow import KubeflowSettings
+from pipeline.settings.metadata import MetadataSettings
+from pipeline.settings.paths import DEFAULT_WORKDIR, SAMPLE_DATA, SCHEMA_FILE
+from pipeline.settings.presets import Preset
+from pipeline.settings.push import PushSettings
+from pipeline.settings.schedule import ScheduleSettings
+from pipeline.settings.search_space import TuningSettings
+from pipeline.settings.serving import ServingSettings
+from pipeline.settings.thresholds import EvaluationSettings
+
+
+class Config(Settings):
+    """All settings of one run."""
+
+    preset: Preset = Field(Preset.DEFAULT, description="what the other settings start from")
+    workdir: Path = Field(DEFAULT_WORKDIR, description="where everything is written")
+    data: DataSettings = DataSettings()
+    training: Hyperparameters = Hyperparameters()
+    tuning: TuningSettings = TuningSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    infra_validation: InfraValidationSettings = InfraValidationSettings()
+    push: PushSettings = PushSettings()
+    serving: ServingSettings = ServingSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    metadata: MetadataSettings = MetadataSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
+    beam: BeamSettings = BeamSettings()
+
+    @property
+    def data_root(self) -> Path:
+        """The folder with `base/` and `spans/`."""
+        if self.data.root:
+            return self.data.root.expanduser().resolve()
+        return SAMPLE_DATA if self.data.sample else self.workdir / "data"
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder with the base set: the four Fashion-MNIST files, or yours."""
+        return base_folder(self.data_root)
+
+    @property
+    def schema_file(self) -> Path:
+        """The schema that the examples are validated with."""
+        given = self.data.schema_file
+        return given.expanduser().resolve() if given else SCHEMA_FILE
+
+    @property
+    def fetches_data(self) -> bool:
+        """Whether a run gets the four official files for the data root, if they are missing."""
+        return self.data.root is None and not self.data.sample
+
+    @property
+    def serving_dir(self) -> Path:
+        """The model's base path, unless that is a URI: its versions are the numbered folders."""
+        if self.push.destination and not self.pushes_to_uri:
+            return Path(self.push.destination).expanduser().resolve()
+        return self.workdir / "serving" / self.serving.model_name
+
+    @property
+    def serving_base(self) -> str:
+        """The model's base path, a folder or a URI: what is pushed to and compared with."""
+        if self.push.destination and self.pushes_to_uri:
+            return self.push.destination
+        return str(self.serving_dir)
+
+    @property
+    def pushes_to_uri(self) -> bool:
+        """Whether the model's base path is no folder of this machine."""
+        return "://" in (self.push.destination or "")
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where each run's result is kept."""
+        return self.workdir / "runs"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Where TensorFlow's, Beam's and TFX's own output goes."""
+        return self.workdir / "logs"
+
+    @property
+    def pipeline_root(self) -> Path:
+        """Where nodes write their artifacts."""
+        return self.workdir / "pipeline_root"
+
+    @property
+    def metadata_path(self) -> Path:
+        """The SQLite file of ML Metadata."""
+        return self.workdir / "metadata.sqlite"

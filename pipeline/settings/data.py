@@ -1,0 +1,38 @@
+"""Which images are read, and what their classes are called; the `data` section of the settings."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from pipeline.modeling.features import CLASS_LABELS
+from pipeline.settings.base import Settings
+
+
+class DataSettings(Settings):
+    """Where the images come from and which of them a run reads."""
+
+    source: Path | None = Field(None, description="folder that holds the four official files")
+    sample: bool = Field(False, description="train on the small sample in the repository")
+    root: Path | None = Field(
+        None,
+        description="a folder with `base/` and `spans/` that is taken as it is, before `sample`"
+        " and the workdir's; its official files are yours to provide",
+    )
+    labels: tuple[str, ...] = Field(
+        CLASS_LABELS,
+        min_length=2,
+        max_length=256,
+        description="names of the classes, in the order of the label integers in the files",
+    )
+    schema_file: Path | None = Field(
+        None, description="the curated schema, as text; None: pipeline/schema/schema.pbtxt"
+    )
+    window: int = Field(1, ge=1, description="how many of the newest spans to train on")
+    stop_on_drift: bool = Field(True, description="drift ends the run; otherwise it is reported")
+
+    @field_validator("labels")
+    @classmethod
+    def _all_different(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels) or "" in labels:
+            raise ValueError("every class needs a name of its own")
+        return labels

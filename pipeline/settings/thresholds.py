@@ -1,0 +1,23 @@
+"""What a model must reach to be blessed; the `evaluation` section of the settings."""
+
+from pydantic import Field
+
+from pipeline.settings.base import Settings
+
+
+class EvaluationSettings(Settings):
+    """Evaluator's thresholds, on the official test images and on new spans' held-out parts."""
+
+    min_accuracy: float = Field(0.88, ge=0, le=1, description="on the official test images")
+    min_span_accuracy: float = Field(
+        0.8, ge=0, le=1, description="on the newest span's held-out part; no less on the official"
+    )
+    min_class_recall: float = Field(
+        0.5, ge=0, le=1, description="of every class, predicted above a probability of 0.5"
+    )
+    max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="against the served model")
+    max_calibration_error: float | None = Field(
+        None, ge=0, le=1, description="how far scores may be from the share of right answers"
+    )
+    max_churn: float | None = Field(None, ge=0, le=1, description="share of labels that change")
+    baseline: bool = Field(True, description="compare with the model being served")

@@ -1,0 +1,41 @@
+"""Finds out whether a run would only repeat an earlier one."""
+
+from pathlib import Path
+
+from runs.result import RunResult, Status, results
+
+
+def identical_run(runs_dir: Path, planned: RunResult) -> RunResult | None:
+    """Returns the earlier run whose verdict still holds for the planned one, if there is one.
+
+    A push holds while its version is the newest one served, a refusal while the model that it
+    was compared with is.
+
+    Args:
+        runs_dir: where results are kept.
+        planned: has the fingerprint, and as `baseline_version` what is being served now.
+    """
+    for earlier in results(runs_dir):
+        if planned.fingerprint not in (earlier.fingerprint, earlier.search_fingerprint):
+            continue
+        if earlier.status in (Status.PUSHED, Status.UP_TO_DATE):
+            return earlier if earlier.version == planned.baseline_version else None
+        if earlier.status.is_refusal:
+            return earlier if earlier.baseline_version == planned.baseline_version else None
+    return None
+
+
+def repeat(earlier: RunResult, result: RunResult) -> None:
+    """Ends a run with the verdict of the identical earlier one."""
+    if result.fingerprint == earlier.search_fingerprint:
+        result.tuned = earlier.tuned
+    result.version = earlier.version
+    result.accuracy = earlier.accuracy
+    result.calibration_error = earlier.calibration_error
+    result.classes = earlier.classes
+    result.churn = earlier.churn
+    result.refused_span = earlier.refused_span
+    result.model_server = earlier.model_server
+    result.report = earlier.report
+    status = earlier.status if earlier.status.is_refusal else Status.UP_TO_DATE
+    result.finish(status, earlier.reasons)

@@ -1,0 +1,129 @@
+"""Rebuilds what a run did from its metadata alone, whoever ran its nodes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.settings.errors import UsageError
+from runs import verdict
+from runs.executions import (
+    REASONS_PROPERTY,
+    STATUS_PROPERTY,
+    class_labels,
+    find_execution,
+    node_ids,
+    open_metadata,
+    outcome_of,
+    with_run_id,
+)
+from runs.quarantine import blamed_span
+from runs.result import NodeResult, NodeState, RunResult, Status
+
+_FINGERPRINT_PROPERTY = "run_fingerprint"
+_SPANS_PROPERTY = "spans"
+
+
+def result_from_metadata(ir: pipeline_pb2.Pipeline, run_id: str) -> RunResult:
+    """Returns what a run did, as far as it has come.
+
+    The preset is in no metadata, and the run's fingerprint only when the pipeline was compiled
+    with it and the run came to Pusher.
+
+    Args:
+        ir: the compiled pipeline.
+        run_id: the run.
+
+    Raises:
+        UsageError: when the metadata knows no such run.
+    """
+    concrete = with_run_id(ir, run_id)
+    with open_metadata(ir) as handle:
+        executions = {
+            node.pipeline_node.node_info.id: execution
+            for node in concrete.nodes
+            if (execution := find_execution(handle, node.pipeline_node))
+        }
+        if not executions:
+            raise UsageError(f"the metadata has no run {run_id}")
+        result = RunResult(
+            run_id=run_id,
+            started_at=_time(min(e.create_time_since_epoch for e in executions.values())),
+            nodes=[_node(node_id, executions.get(node_id)) for node_id in node_ids(ir)],
+            log=_log(concrete),
+        )
+        labels = class_labels(ir)
+        for node_id, execution in executions.items():
+            if result.finished_at is None:
+                _judge(handle, node_id, execution, result, labels)
+    if result.finished_at is None:
+        result.finish(Status.FAILED, ["the run did not come to its end"])
+    if result.status is Status.DATA_REFUSED:
+        result.refused_span = blamed_span(result.reasons, _spans_read(executions.values()))
+    result.finished_at = _time(max(_ended(execution) for execution in executions.values()))
+    return result
+
+
+def _judge(
+    handle: metadata.Metadata,
+    node_id: str,
+    execution: metadata_store_pb2.Execution,
+    result: RunResult,
+    labels: Sequence[str],
+) -> None:
+    properties = execution.custom_properties
+    if not execution_lib.is_execution_successful(execution):
+        if REASONS_PROPERTY in properties:
+            reasons = json.loads(properties[REASONS_PROPERTY].string_value)
+            result.finish(Status(properties[STATUS_PROPERTY].string_value), reasons)
+        return
+    outputs = outcome_of(handle, execution).outputs
+    if _FINGERPRINT_PROPERTY in properties:
+        result.fingerprint = properties[_FINGERPRINT_PROPERTY].string_value
+    verdict.record(node_id, outputs, result, labels)
+
+
+def _spans_read(executions: Iterable[metadata_store_pb2.Execution]) -> list[int]:
+    return [
+        span
+        for execution in executions
+        if _SPANS_PROPERTY in execution.custom_properties
+        for span in json.loads(execution.custom_properties[_SPANS_PROPERTY].string_value)
+    ]
+
+
+def _node(node_id: str, execution: metadata_store_pb2.Execution | None) -> NodeResult:
+    if execution is None:
+        return NodeResult(id=node_id)
+    milliseconds = _ended(execution) - execution.create_time_since_epoch
+    return NodeResult(id=node_id, state=_state(execution), seconds=round(milliseconds / 1000, 1))
+
+
+def _state(execution: metadata_store_pb2.Execution) -> NodeState:
+    if execution.last_known_state == metadata_store_pb2.Execution.CACHED:
+        return NodeState.CACHED
+    if execution_lib.is_execution_successful(execution):
+        return NodeState.DONE
+    if execution_lib.is_execution_active(execution):
+        return NodeState.RUNNING
+    return NodeState.FAILED
+
+
+def _ended(execution: metadata_store_pb2.Execution) -> int:
+    return int(execution.last_update_time_since_epoch)
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _log(ir: pipeline_pb2.Pipeline) -> Path | None:
+    run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
+    root = Path(ir.runtime_spec.pipeline_root.field_value.string_value)
+    log = root.parent / "logs" / f"{run_id}.log"
+    return log if log.is_file() else None

@@ -1,0 +1,161 @@
+"""RunResult: what one run did, kept as `var/runs/<run id>.json` and printed by `--json`."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from files.whole import write_whole
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    PUSHED = "pushed"
+    UP_TO_DATE = "up_to_date"
+    NOT_BLESSED = "not_blessed"
+    INFRA_REFUSED = "infra_refused"
+    DATA_REFUSED = "data_refused"
+    ROLLED_BACK = "rolled_back"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+    @property
+    def exit_code(self) -> int:
+        """The command line's exit code for this status."""
+        return _EXIT_CODES[self]
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether an identical run would be refused again, for the same reasons."""
+        return self in (
+            Status.NOT_BLESSED,
+            Status.INFRA_REFUSED,
+            Status.DATA_REFUSED,
+            Status.ROLLED_BACK,
+        )
+
+
+_EXIT_CODES = {
+    Status.PUSHED: 0,
+    Status.UP_TO_DATE: 0,
+    Status.FAILED: 1,
+    Status.NOT_BLESSED: 3,
+    Status.INFRA_REFUSED: 4,
+    Status.DATA_REFUSED: 5,
+    Status.ROLLED_BACK: 6,
+    Status.BUSY: 7,
+    Status.INTERRUPTED: 130,
+}
+
+
+class NodeState(StrEnum):
+    """How far a node of the pipeline has come."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    CACHED = "cached"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class NodeResult(BaseModel):
+    """One node of one run."""
+
+    id: str
+    state: NodeState = NodeState.PENDING
+    seconds: float = 0.0
+
+
+class ClassQuality(BaseModel):
+    """How well one class is recognised; a class counts as predicted above a probability of 0.5.
+
+    The precision of a class that is never predicted is 0.
+    """
+
+    precision: float = 0.0
+    recall: float
+    auc: float
+
+
+class RunResult(BaseModel):
+    """What a run did, written after every node.
+
+    Attributes:
+        run_id: the run's name, in the metadata and of its file.
+        fingerprint: of everything the run depends on; an identical run has the same one.
+        status: how it ended; `failed` until it ends otherwise.
+        version: the version pushed, or the one found up to date.
+        baseline_version: the version that was being served when the run began.
+        accuracy: overall, of this run's model, by Evaluator.
+        calibration_error: how far the scores are from the share of right answers, by Evaluator.
+        classes: per label of a class that has evaluated images, by Evaluator.
+        churn: share of the evaluated images whose label changes against the served model.
+        reasons: why the run was refused or failed, a sentence each.
+        refused_span: the span that is to blame for a refusal, and was quarantined for it.
+        tuned: the best hyperparameters that Tuner found; empty for a run without it.
+        search_fingerprint: with Tuner, that of an identical search; `fingerprint` is then that of
+            an identical run with the hyperparameters found.
+        nodes: in the order they run.
+        model_server: which server infra validation used.
+        report: the run's page, if one was written.
+        log: the file with the output of TensorFlow, Beam and TFX.
+    """
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    preset: str = ""
+    fingerprint: str = ""
+    status: Status = Status.FAILED
+    version: int | None = None
+    baseline_version: int | None = None
+    accuracy: float | None = None
+    calibration_error: float | None = None
+    classes: dict[str, ClassQuality] = Field(default_factory=dict)
+    churn: float | None = None
+    reasons: list[str] = Field(default_factory=list)
+    refused_span: int | None = None
+    tuned: dict[str, Any] = Field(default_factory=dict)
+    search_fingerprint: str | None = None
+    nodes: list[NodeResult] = Field(default_factory=list)
+    model_server: str | None = None
+    report: Path | None = None
+    log: Path | None = None
+
+    def node(self, node_id: str) -> NodeResult:
+        """Returns the entry of one node; raises KeyError when the run has no such node."""
+        for node in self.nodes:
+            if node.id == node_id:
+                return node
+        raise KeyError(node_id)
+
+    def finish(self, status: Status, reasons: list[str] | None = None) -> None:
+        """Records the end of the run."""
+        self.status = status
+        self.finished_at = datetime.now(UTC)
+        if reasons is not None:
+            self.reasons = reasons
+        for node in self.nodes:
+            if node.state in (NodeState.PENDING, NodeState.RUNNING):
+                node.state = NodeState.SKIPPED
+
+    def write(self, runs_dir: Path) -> Path:
+        """Writes the result under its run id; a reader sees the old file or the new one."""
+        path = runs_dir / f"{self.run_id}.json"
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
+        return path
+
+
+def results(runs_dir: Path) -> Iterator[RunResult]:
+    """Yields the results of a workdir, newest first; unreadable files are passed over."""
+    for path in sorted(runs_dir.glob("*.json"), reverse=True):
+        try:
+            yield RunResult.model_validate_json(path.read_text())
+        except (OSError, ValidationError):
+            continue

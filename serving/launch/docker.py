@@ -1,0 +1,162 @@
+"""A model server in a container: `tensorflow/serving`, or an image with its entry point."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serving.launch.base import (
+    FOR_VALIDATION,
+    Launch,
+    ModelServer,
+    ServerMissingError,
+)
+from serving.launch.ownership import (
+    OWNER_VARIABLE,
+    is_orphaned,
+    owner_mark,
+)
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+logger = logging.getLogger(__name__)
+
+# An engine that is there answers in milliseconds.
+_PROBE_SECONDS = 1
+_GRPC, _REST = "8500/tcp", "8501/tcp"
+
+
+class DockerServer(ModelServer):
+    """A container with the model's base directory mounted read-only under `/models`."""
+
+    def __init__(self, image: str, *, pull: bool) -> None:
+        """Finds the engine and the image.
+
+        Args:
+            image: name and tag.
+            pull: get the image when the engine does not have it.
+
+        Raises:
+            ServerMissingError: no engine answers, or the image is not to be had.
+        """
+        import docker
+        from docker.errors import DockerException, ImageNotFound
+
+        try:
+            probe = docker.from_env(timeout=_PROBE_SECONDS)
+            probe.ping()
+        except (DockerException, OSError) as error:
+            raise ServerMissingError(f"no Docker engine answers: {error}") from error
+        try:
+            probe.images.get(image)
+        except ImageNotFound as error:
+            if not pull:
+                raise ServerMissingError(f"the Docker engine has no image {image}") from error
+            _pull(image)
+        except (DockerException, OSError) as error:
+            raise ServerMissingError(f"the Docker engine does not answer: {error}") from error
+        finally:
+            probe.close()
+        self._client: DockerClient = docker.from_env()
+        self._image = image
+        self._container: Container | None = None
+        self.description = f"docker image {image}"
+
+    def start(self, base: Path, model_name: str, launch: Launch = FOR_VALIDATION) -> None:
+        from docker.errors import DockerException
+        from docker.types import Mount
+
+        self._remove_orphans()
+        target = launch.base_path or f"/models/{model_name}"
+        config = (
+            [f"--model_config_file={target}/{launch.config_name}"] if launch.config_name else []
+        )
+        mount = Mount(target, str(base), type="bind", read_only=True)
+        try:
+            self._container = self._client.containers.run(
+                self._image,
+                command=[*config, *launch.flags],
+                environment={"MODEL_NAME": model_name, "MODEL_BASE_PATH": "/models"},
+                mounts=[mount],
+                ports={
+                    _GRPC: (launch.host, launch.grpc_port),
+                    _REST: (launch.host, launch.rest_port),
+                },
+                labels={OWNER_VARIABLE: owner_mark()},
+                detach=True,
+            )
+            self._container.reload()
+            self.grpc_address = self._address(_GRPC)
+            self.rest_url = f"http://{self._address(_REST)}"
+        except (DockerException, OSError) as error:
+            raise ServerMissingError(f"{self.description} could not be started: {error}") from error
+
+    def stop(self) -> None:
+        from docker.errors import DockerException
+
+        container, self._container = self._container, None
+        if container is not None:
+            try:
+                container.remove(force=True, v=True)
+            except DockerException as error:
+                logger.warning("container %s could not be removed: %s", container.short_id, error)
+        self._client.close()
+
+    def is_running(self) -> bool:
+        if self._container is None:
+            return False
+        self._container.reload()
+        return bool(self._container.status in ("created", "running"))
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        if self._container is None:
+            return []
+        return self._container.logs(tail=lines).decode(errors="replace").splitlines()
+
+    def memory_megabytes(self) -> float:
+        if self._container is None:
+            return 0.0
+        stats: dict[str, Any] = self._client.api.stats(
+            self._container.id or "", stream=False, one_shot=True
+        )
+        memory = stats.get("memory_stats", {})
+        details = memory.get("stats", {})
+        # File pages that the kernel can drop at any time are not the server's need.
+        cache = details.get("inactive_file", details.get("total_inactive_file", 0))
+        return float(memory.get("usage", 0) - cache) / 1e6
+
+    def _address(self, port: str) -> str:
+        if self._container is None:
+            raise ServerMissingError("the container is gone")
+        bindings = self._container.ports.get(port) or []
+        if not bindings:
+            raise ServerMissingError(f"{self.description} does not offer port {port}")
+        return f"127.0.0.1:{bindings[0]['HostPort']}"
+
+    def _remove_orphans(self) -> None:
+        for container in self._client.containers.list(all=True, filters={"label": OWNER_VARIABLE}):
+            mark = container.labels[OWNER_VARIABLE]
+            if is_orphaned(mark):
+                container.remove(force=True, v=True)
+                logger.warning("removed container %s, left by %s", container.short_id, mark)
+
+
+def _pull(image: str) -> None:
+    import docker
+    from docker.errors import DockerException
+
+    logger.info("pulling %s", image)
+    client = docker.from_env()
+    try:
+        last = ""
+        for event in client.api.pull(image, stream=True, decode=True):
+            if "error" in event:
+                raise ServerMissingError(f"image {image} could not be pulled: {event['error']}")
+            if event.get("status") and event["status"] != last:
+                last = event["status"]
+                logger.info("%s: %s", image, last)
+    except DockerException as error:
+        raise ServerMissingError(f"image {image} could not be pulled: {error}") from error
+    finally:
+        client.close()

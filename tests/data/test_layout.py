@@ -1,0 +1,90 @@
+"""Which files of a data root are read."""
+
+from pathlib import Path
+
+import pytest
+
+from data.layout import Role, resolve
+from data.spans import list_spans, window
+
+
+def _touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for part in ("train", "t10k"):
+        _touch(
+            tmp_path,
+            f"base/{part}-images-idx3-ubyte.gz",
+            f"base/{part}-labels-idx1-ubyte.gz",
+        )
+    for span in ("1", "2", "10"):
+        _touch(tmp_path, f"spans/{span}/images-idx3-ubyte.gz", f"spans/{span}/labels-idx1-ubyte.gz")
+    return tmp_path
+
+
+def test_spans_are_directories_named_by_a_plain_positive_integer(root: Path) -> None:
+    _touch(root, "spans/.3.partial/images-idx3-ubyte", "spans/0/images-idx3-ubyte")
+    _touch(root, "spans/04/images-idx3-ubyte", "spans/x/images-idx3-ubyte", "spans/5/readme")
+    assert list_spans(root / "spans") == [1, 2, 10]
+    assert list_spans(root / "absent") == []
+
+
+@pytest.mark.parametrize(
+    ("size", "quarantined", "expected"),
+    [
+        (1, (), [10]),
+        (2, (), [2, 10]),
+        (9, (), [1, 2, 10]),
+        (None, (), [1, 2, 10]),
+        (2, (10,), [1, 2]),
+        (1, (1, 2, 10), []),
+    ],
+)
+def test_a_window_is_the_newest_spans_that_are_not_quarantined(size, quarantined, expected) -> None:
+    assert window([10, 1, 2], size, quarantined) == expected
+
+
+def test_a_window_of_the_past_ends_at_its_last_span() -> None:
+    assert window([1, 2, 10], 2, last_span=9) == [1, 2]
+    assert window([1, 2, 10], 1, quarantined=[2], last_span=2) == [1]
+
+
+def test_without_spans_the_official_training_images_are_read(root: Path) -> None:
+    pairs = resolve(root, []).pairs
+    assert [(pair.origin, pair.role, pair.images.name) for pair in pairs] == [
+        ("base", Role.TRAINING, "train-images-idx3-ubyte.gz"),
+        ("base", Role.TEST, "t10k-images-idx3-ubyte.gz"),
+    ]
+
+
+def test_with_spans_they_take_the_place_of_the_official_training_images(root: Path) -> None:
+    layout = resolve(root, [2, 10])
+    assert [(pair.origin, pair.role) for pair in layout.pairs] == [
+        ("span-2", Role.TRAINING),
+        ("span-10", Role.NEWEST_SPAN),
+        ("base", Role.TEST),
+    ]
+    assert layout.newest_span == 10
+
+
+def test_missing_and_doubled_files_are_defects_that_name_the_file(root: Path) -> None:
+    (root / "spans/2/labels-idx1-ubyte.gz").unlink()
+    _touch(root, "base/t10k-images-idx3-ubyte")
+    missing, doubled = resolve(root, [2]).defects
+    assert str(root / "spans/2/labels-idx1-ubyte") in missing
+    assert str(root / "base/t10k-images-idx3-ubyte") in doubled
+
+
+def test_the_fingerprint_sees_content_and_spans_but_not_times(root: Path) -> None:
+    before = resolve(root, [1, 2]).fingerprint()
+    labels = root / "spans/1/labels-idx1-ubyte.gz"
+    labels.touch()
+    assert resolve(root, [1, 2]).fingerprint() == before
+    assert resolve(root, [2]).fingerprint() != before
+    labels.write_bytes(labels.read_bytes()[::-1])
+    assert resolve(root, [1, 2]).fingerprint() != before

@@ -1,0 +1,75 @@
+"""The order in which training sees the images."""
+
+import numpy as np
+import pytest
+
+from pipeline.modeling.dataset import LabelledImages, training_batches
+from pipeline.settings.hyperparameters import Hyperparameters
+
+
+@pytest.fixture
+def split() -> LabelledImages:
+    images = np.random.default_rng(0).random((50, 28, 28, 1), np.float32)
+    return LabelledImages(images, np.arange(50))
+
+
+def batches(
+    split: LabelledImages, first_epoch: int = 0, **changes
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Images with the numbers of their labels, which are those of the images in the split."""
+    how = Hyperparameters(batch_size=8, epochs=2, seed=1).model_copy(update=changes)
+    dataset = training_batches(split, how, class_count=50, first_epoch=first_epoch)
+    return [(images, labels.argmax(axis=1)) for images, labels in dataset.as_numpy_iterator()]
+
+
+def test_an_epoch_shows_each_image_at_most_once(split: LabelledImages) -> None:
+    labels = np.concatenate([labels for _, labels in batches(split, epochs=1)])
+    assert len(labels) == 48  # six batches of eight; the partial one is left out
+    assert len(set(labels)) == 48
+
+
+def test_the_same_seed_gives_the_same_batches(split: LabelledImages) -> None:
+    for (images, labels), (same_images, same_labels) in zip(
+        batches(split), batches(split), strict=True
+    ):
+        np.testing.assert_array_equal(images, same_images)
+        np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_another_seed_or_epoch_gives_another_order(split: LabelledImages) -> None:
+    first, second = batches(split)[:6], batches(split)[6:]
+    other = batches(split, seed=2)[:6]
+    order = [label for _, labels in first for label in labels]
+    assert order != [label for _, labels in second for label in labels]
+    assert order != [label for _, labels in other for label in labels]
+
+
+def test_a_resumed_training_sees_what_an_uninterrupted_one_would_have_seen(
+    split: LabelledImages,
+) -> None:
+    resumed = batches(split, first_epoch=1)
+    for (images, labels), (same_images, same_labels) in zip(
+        batches(split)[6:], resumed, strict=True
+    ):
+        np.testing.assert_array_equal(images, same_images)
+        np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_about_half_of_the_images_are_flipped(split: LabelledImages) -> None:
+    flipped = 0
+    for images, labels in batches(split, epochs=4):
+        for image, label in zip(images, labels, strict=True):
+            original = split.images[label]
+            if np.array_equal(image, original[:, ::-1]):
+                flipped += 1
+            else:
+                np.testing.assert_array_equal(image, original)
+    assert 60 < flipped < 132  # of 192; five standard deviations
+
+
+def test_shift_and_cutout_are_applied_when_asked_for(split: LabelledImages) -> None:
+    ((images, labels), *_) = batches(split, random_flip=False, random_shift=2, cutout=8)
+    assert all(
+        not np.array_equal(image, split.images[label])
+        for image, label in zip(images, labels, strict=True)
+    )

@@ -1,0 +1,36 @@
+"""The network's stages, for the filters and convolutions of the settings."""
+
+import keras
+import pytest
+
+from pipeline.modeling.network import build_model
+from pipeline.settings.errors import UsageError
+from pipeline.settings.hyperparameters import Hyperparameters
+from pipeline.settings.load import load_config
+
+
+def _convolved(model: keras.Model) -> list[tuple[int, ...]]:
+    return [
+        layer.output.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.ReLU)
+    ]
+
+
+def test_every_stage_but_the_last_halves_the_image() -> None:
+    model = build_model(Hyperparameters(filters=(4, 6, 8)))
+    assert _convolved(model) == [(14, 14, 4), (7, 7, 6), (7, 7, 8)]
+
+
+def test_every_stage_has_as_many_convolutions_and_halves_the_image_in_its_first() -> None:
+    model = build_model(Hyperparameters(filters=(4, 6), convolutions=3))
+    assert _convolved(model) == [(14, 14, 4)] * 3 + [(14, 14, 6)] * 3
+
+
+@pytest.mark.parametrize("stages", [1, 5])
+def test_the_fewest_and_the_most_stages_make_a_model(stages: int) -> None:
+    model = build_model(Hyperparameters(filters=(4,) * stages), class_count=7)
+    assert model.output_shape == (None, 7)
+
+
+def test_more_stages_than_the_image_can_be_halved_are_refused_in_the_settings() -> None:
+    with pytest.raises(UsageError, match=r"training\.filters.*at most 5"):
+        load_config("smoke", overrides=["training.filters=[8, 8, 8, 8, 8, 8]"])

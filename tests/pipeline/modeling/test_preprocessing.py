@@ -1,0 +1,57 @@
+"""Whatever a client sends as an image becomes 28x28 grey pixels between 0 and 1."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from pipeline.modeling.preprocessing import decode_images, preprocessing_fn, scale_pixels
+
+
+def encoded(image: Image.Image, image_format: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def gradient(size: int = 28) -> Image.Image:
+    row = np.linspace(0, 255, size).astype(np.uint8)
+    return Image.fromarray(np.tile(row, (size, 1)))
+
+
+def test_a_png_keeps_every_pixel() -> None:
+    image = gradient()
+    (decoded,) = decode_images(tf.constant([encoded(image, "PNG")])).numpy()
+    np.testing.assert_array_equal(decoded[..., 0], np.asarray(image))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_colour_and_transparency_become_grey(mode: str) -> None:
+    (decoded,) = decode_images(tf.constant([encoded(gradient().convert(mode), "PNG")])).numpy()
+    np.testing.assert_allclose(decoded[..., 0], np.asarray(gradient()), atol=1.0)
+
+
+@pytest.mark.parametrize("size", [14, 56, 300])
+def test_any_size_is_resized(size: int) -> None:
+    (decoded,) = decode_images(tf.constant([encoded(gradient(size), "JPEG")])).numpy()
+    assert decoded.shape == (28, 28, 1)
+    np.testing.assert_allclose(decoded[..., 0], np.asarray(gradient()), atol=12.0)
+
+
+def test_pixels_are_scaled_to_one() -> None:
+    np.testing.assert_allclose(scale_pixels(tf.constant([0.0, 51.0, 255.0])), [0.0, 0.2, 1.0])
+
+
+def test_features_come_with_or_without_an_inner_dimension() -> None:
+    image = encoded(gradient(), "PNG")
+    for shape in ([2], [2, 1]):
+        transformed = preprocessing_fn(
+            {
+                "image": tf.reshape(tf.constant([image, image]), shape),
+                "label": tf.reshape(tf.constant([3, 4], tf.int64), shape),
+            }
+        )
+        assert transformed["image_xf"].shape == (2, 28, 28, 1)
+        assert transformed["label_xf"].numpy().tolist() == [3, 4]

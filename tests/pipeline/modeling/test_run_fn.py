@@ -1,0 +1,123 @@
+"""run_fn trains with what Tuner found, and begins with the served model if it is to."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from pipeline.modeling.trainer import run_fn
+from pipeline.modeling.warm_start import exported_weights
+from pipeline.settings.hyperparameters import Hyperparameters, Precision
+from pipeline.settings.paths import SCHEMA_FILE
+from pipeline.tuning.best_hyperparameters import encode
+
+TINY = Hyperparameters(
+    epochs=1,
+    batch_size=16,
+    filters=(4, 4),
+    dense_units=8,
+    test_time_flip=False,
+    precision=Precision.FLOAT32,
+)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of 32 images as ExampleGen writes them."""
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("examples") / "data_tfrecord-00000-of-00001.gz"
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for label in generator.integers(0, 10, 32):
+            pixels = generator.integers(0, 256, (28, 28, 1), dtype=np.uint8)
+            features = tf.train.Features(
+                feature={
+                    "image": tf.train.Feature(
+                        bytes_list=tf.train.BytesList(value=[tf.io.encode_png(pixels).numpy()])
+                    ),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                }
+            )
+            writer.write(tf.train.Example(features=features).SerializeToString())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def transform_graph(tmp_path_factory: pytest.TempPathFactory, transform_output) -> str:
+    """What Transform exports, with the schema of the raw examples beside it."""
+    graph = tmp_path_factory.mktemp("graph") / "graph"
+    shutil.copytree(Path(transform_output.transform_savedmodel_dir).parent, graph)
+    (graph / "metadata").mkdir()
+    shutil.copy(SCHEMA_FILE, graph / "metadata" / "schema.pbtxt")
+    return str(graph)
+
+
+Weights = list[np.ndarray]
+Train = Callable[..., tuple[Weights, Path]]
+
+
+@pytest.fixture(scope="module")
+def train(examples: str, transform_graph: str, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Runs run_fn as Trainer does and returns the exported model's weights and directory."""
+
+    def run(
+        hyperparameters: Hyperparameters,
+        tuned: dict[str, Any] | None = None,
+        base_model: Path | None = None,
+    ) -> tuple[Weights, Path]:
+        folder = tmp_path_factory.mktemp("trainer")
+        run_fn(
+            FnArgs(
+                train_files=[examples],
+                eval_files=[examples],
+                transform_graph_path=transform_graph,
+                serving_model_dir=str(folder / "model"),
+                model_run_dir=str(folder),
+                hyperparameters={"space": [], "values": tuned} if tuned else None,
+                base_model=str(base_model) if base_model else None,
+                custom_config={
+                    "hyperparameters": hyperparameters.model_dump(mode="json"),
+                    "checkpoints": str(folder / "checkpoints"),
+                    "fingerprint": "f",
+                },
+            )
+        )
+        return exported_weights(folder / "model"), folder / "model"
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def first(train: Train) -> tuple[Weights, Path]:
+    return train(TINY)
+
+
+def widths(weights: Weights) -> list[int]:
+    return [weight.shape[-1] for weight in weights if weight.ndim == 4]
+
+
+def test_without_tuner_the_settings_are_trained_with(first: tuple[Weights, Path]) -> None:
+    weights, _ = first
+    assert widths(weights) == [4, 4]
+
+
+def test_what_tuner_found_is_trained_with(train: Train) -> None:
+    weights, _ = train(TINY, tuned={"filters": encode((6, 5))})
+    assert widths(weights) == [6, 5]
+
+
+def test_a_warm_start_begins_with_the_weights_of_the_base_model(
+    train: Train, first: tuple[Weights, Path]
+) -> None:
+    weights, model = first
+    # Another seed, so that weights which are not taken over differ, and no step away from them.
+    standing_still = {"learning_rate": 1e-12, "weight_decay": 0.0, "seed": 2}
+    warm, _ = train(TINY.model_copy(update=standing_still), base_model=model)
+    kernels = [index for index, weight in enumerate(weights) if weight.ndim > 1]
+    assert kernels
+    for index in kernels:
+        np.testing.assert_allclose(warm[index], weights[index], atol=1e-6)

@@ -1,0 +1,95 @@
+"""Training resumes where it was killed, and a seed fixes what it computes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.modeling.checkpoints import EpochCheckpoint
+from pipeline.modeling.dataset import LabelledImages
+from pipeline.modeling.trainer import train_model
+from pipeline.settings.hyperparameters import Hyperparameters, Precision
+
+
+@pytest.fixture(scope="module")
+def split() -> LabelledImages:
+    generator = np.random.default_rng(0)
+    return LabelledImages(
+        generator.random((64, 28, 28, 1), np.float32), generator.integers(0, 10, 64)
+    )
+
+
+# Without dropout, whose random state is no part of a Keras checkpoint.
+TINY = Hyperparameters(
+    epochs=3,
+    batch_size=16,
+    filters=(4, 4),
+    dense_units=8,
+    dropout=0.0,
+    precision=Precision.FLOAT32,
+)
+
+
+def train(split: LabelledImages, folder: Path, hyperparameters: Hyperparameters = TINY):
+    return train_model(split, split, hyperparameters, EpochCheckpoint(folder / "c"), folder)
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAfter(EpochCheckpoint):
+    """Stands for a process that dies right after an epoch was kept."""
+
+    def __init__(self, directory: Path, epoch: int) -> None:
+        super().__init__(directory)
+        self._last = epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if epoch + 1 == self._last:
+            raise Killed
+
+
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    split: LabelledImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train(split, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train_model(split, split, TINY, KillAfter(tmp_path / "killed" / "c", 2), tmp_path)
+    with caplog.at_level("INFO"):
+        resumed = train(split, tmp_path / "killed")
+
+    assert "training resumes after epoch 2 of 3" in caplog.text
+    for expected, weights in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_that_was_being_written_is_ignored(
+    split: LabelledImages, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        train_model(split, split, TINY, KillAfter(tmp_path / "c", 1), tmp_path)
+    (tmp_path / "c" / "partial.keras").write_bytes(b"half of a file")
+    epochs_done, model = EpochCheckpoint(tmp_path / "c").restore()
+    assert epochs_done == 1
+    assert model is not None
+
+
+def test_a_seed_fixes_the_first_weights(split: LabelledImages, tmp_path: Path) -> None:
+    first, second = (train(split, tmp_path / name) for name in ("first", "second"))
+    for expected, weights in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_history_and_tensorboard_logs_are_kept(split: LabelledImages, tmp_path: Path) -> None:
+    train(split, tmp_path)
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0].split(",") == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+    assert len(lines) == 4
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_batch_larger_than_the_data_is_refused(split: LabelledImages, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="batch_size is 100, but there are only 64"):
+        train(split, tmp_path, TINY.model_copy(update={"batch_size": 100}))

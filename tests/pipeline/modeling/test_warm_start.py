@@ -1,0 +1,58 @@
+"""A training can begin with the weights of an exported model, if the architecture is the same."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.modeling.network import build_model
+from pipeline.modeling.signatures import ServingModule, export
+from pipeline.modeling.warm_start import exported_weights, take_weights
+from pipeline.settings.hyperparameters import Hyperparameters
+
+
+def small_model(width: int = 4) -> keras.Model:
+    return build_model(Hyperparameters(filters=(width, 4), dense_units=8))
+
+
+@pytest.fixture
+def exported(tmp_path: Path, transform_output) -> tuple[keras.Model, Path]:
+    """A model with weights that no initializer gives, and its SavedModel."""
+    model = small_model()
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.random(weight.shape) for weight in model.get_weights()])
+    export(ServingModule(model, transform_output), tmp_path / "model")
+    return model, tmp_path / "model"
+
+
+def test_the_weights_are_those_of_the_exported_model(exported: tuple[keras.Model, Path]) -> None:
+    model, directory = exported
+    new = small_model()
+    assert take_weights(new, directory)
+    for expected, weights in zip(model.get_weights(), new.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+    images = np.random.default_rng(1).random((4, 28, 28, 1), np.float32)
+    np.testing.assert_allclose(new.predict(images), model.predict(images), rtol=1e-5)
+
+
+def test_another_architecture_keeps_its_own_weights_and_says_so(
+    exported: tuple[keras.Model, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, directory = exported
+    wider = small_model(width=8)
+    before = wider.get_weights()
+    assert not take_weights(wider, directory)
+    for expected, weights in zip(before, wider.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+    assert "has another architecture" in caplog.text
+    assert "training from scratch" in caplog.text
+
+
+def test_a_model_that_was_exported_otherwise_gives_no_weights(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.variable = tf.Variable(1.0)
+    tf.saved_model.save(module, str(tmp_path))
+    assert exported_weights(tmp_path) == []
+    assert not take_weights(small_model(), tmp_path)
