@@ -38,7 +38,10 @@ def quarantined(root: Path) -> dict[int, Quarantine]:
         entries = json.loads((root / _FILE).read_text())
     except FileNotFoundError:
         return {}
-    return {int(span): Quarantine(**entries[span]) for span in sorted(entries, key=int)}
+    return {
+        int(span): Quarantine(entry.get("reason", "unknown"), entry.get("since", "unknown"))
+        for span, entry in sorted(entries.items(), key=lambda item: int(item[0]))
+    }
 
 
 def quarantine(root: Path, span: int, reason: str) -> None:

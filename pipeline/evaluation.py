@@ -195,7 +195,7 @@ def _where(slice_key: metrics_for_slice_pb2.SliceKey) -> str:
     if not origins:
         return ""
     if origins == [BASE_ORIGIN]:
-        return " on the base's test images"
+        return " on the test images of the base"
     return f" on the held-out part of {', '.join(origins)}"
 
 

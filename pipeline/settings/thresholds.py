@@ -6,9 +6,9 @@ from pipeline.settings.base import Settings
 
 
 class EvaluationSettings(Settings):
-    """Evaluator's thresholds, on the official test images and on new spans' held-out parts."""
+    """Evaluator's thresholds, on the test images of the base and on new spans' held-out parts."""
 
-    min_accuracy: float = Field(0.88, ge=0, le=1, description="on the official test images")
+    min_accuracy: float = Field(0.88, ge=0, le=1, description="on the test images of the base")
     min_span_accuracy: float = Field(
         0.8, ge=0, le=1, description="on the newest span's held-out part; no less on the official"
     )

@@ -20,7 +20,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
 from serving.launch.base import free_ports
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 LOCK = {
     "package": [
         {
@@ -215,9 +215,9 @@ def test_what_a_killed_push_left_is_noted_and_a_live_one_is_not(config: Config) 
 
 def test_it_imports_no_tensorflow(tmp_path: Path) -> None:
     ask = (
-        "import sys, runner\n"
+        "import sys\nfrom cli.app import main\n"
         f"sys.argv = ['runner.py', 'doctor', '--workdir', {str(tmp_path)!r}]\n"
-        "try:\n    runner.main()\nexcept SystemExit:\n    pass\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )

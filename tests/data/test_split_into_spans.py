@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data import idx, spans
-from data.split_into_spans import deal, lay_out
+from data.split_into_spans import SplitError, deal, lay_out
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "base"
 
@@ -31,10 +31,10 @@ def test_the_training_images_become_spans(tmp_path: Path) -> None:
 
 def test_spans_that_are_there_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
     lay_out(SAMPLE, tmp_path, 1)
-    with pytest.raises(spans.SpanError, match="holds 1 spans already"):
+    with pytest.raises(SplitError, match="holds 1 spans already"):
         lay_out(SAMPLE, tmp_path, 2)
 
 
 def test_more_spans_than_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(spans.SpanError, match="1000 images cannot be split into 1001 spans"):
+    with pytest.raises(SplitError, match="1000 images cannot be split into 1001 spans"):
         lay_out(SAMPLE, tmp_path, 1001)

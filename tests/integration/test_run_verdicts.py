@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data import idx
-from orchestration.local import new_result, run
+from orchestration.local import new_result, run_pipeline
 from orchestration.progress import Progress
 from pipeline import fingerprint
 from pipeline.settings.config import Config
@@ -49,7 +49,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def finished(config: Config) -> RunResult:
     result = new_result(config)
     with Progress(io.StringIO()) as progress:
-        run(config, result, progress)
+        run_pipeline(config, result, progress)
     return result
 
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.simulated_week.plan import WEEK, Delivery
 from benchmarks.simulated_week.supplier import Supplier
 from data.quarantine import quarantine, quarantined, release
-from orchestration.local import new_result, run
+from orchestration.local import new_result, run_pipeline
 from orchestration.progress import Progress
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
@@ -24,7 +24,7 @@ from serving.versions.store import VersionStore
 def finished(config: Config) -> RunResult:
     result = new_result(config)
     with Progress(io.StringIO()) as progress:
-        run(config, result, progress)
+        run_pipeline(config, result, progress)
     return result
 
 

@@ -86,7 +86,7 @@ def test_pusher_exits_as_the_run_that_refused_the_model(
         return executions.NodeOutcome(cached=False, outputs={})
 
     monkeypatch.setattr(launch, "run_node", pushed)
-    monkeypatch.setattr(launch, "with_run_id", lambda ir, *_: ir)
+    monkeypatch.setattr(executions, "with_run_id", lambda ir, *_: ir)
     monkeypatch.setattr(rebuild, "result_from_metadata", lambda *_: refused)
     monkeypatch.setattr(node, "read_ir", lambda _: None)
     # Descriptors that were sent to a file once stay there; pytest needs its own.

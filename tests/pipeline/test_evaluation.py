@@ -68,7 +68,7 @@ def test_the_newest_spans_held_out_part_has_a_threshold_of_its_own(tmp_path: Pat
 def test_a_model_that_is_bad_on_the_official_images_alone_is_no_spans_fault(tmp_path: Path) -> None:
     found = evaluation(tmp_path, {OVERALL: 0.65, OFFICIAL: 0.65, SPAN_7: 0.65})
     assert refusal_reasons(found) == [
-        "accuracy on the official test images is 0.6500, required is at least 0.7000"
+        "accuracy on the test images of the base is 0.6500, required is at least 0.7000"
     ]
     assert refused_span(found) is None
 

@@ -16,7 +16,7 @@ from pipeline.settings.paths import ROOT, SAMPLE_DATA
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the sources that a test may change."""
     copy = tmp_path / "checkout"
-    for package in ("pipeline", "components", "serving", "data"):
+    for package in ("pipeline", "components", "data", "serving", "files", "runs"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("*.gz"))
     monkeypatch.setattr(fingerprint, "ROOT", copy)
     return copy
@@ -94,7 +94,7 @@ def test_where_hyperparameters_are_searched_tuner_counts_as_well(
 def test_a_changed_search_space_changes_tuner_alone(checkout: Path) -> None:
     config = load_config("smoke", overrides=["tuning.enabled=true"])
     before = fingerprint.node_fingerprints(config)
-    append_to(checkout / "pipeline" / "search_space.py")
+    append_to(checkout / "pipeline" / "settings" / "search_space.py")
     assert changed_nodes(before, config) == {"Tuner"}
 
 

@@ -34,7 +34,7 @@ class Document(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
-            self.words += data.split_into_spans()
+            self.words += data.split()
 
     @property
     def text(self) -> str:

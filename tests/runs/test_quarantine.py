@@ -65,7 +65,7 @@ def test_a_model_that_missed_its_threshold_on_a_span_takes_that_span_out(root: P
 
 
 def test_a_model_that_is_refused_otherwise_takes_no_span_out(root: Path) -> None:
-    reason = "accuracy on the official test images is 0.1, required is at least 0.4"
+    reason = "accuracy on the test images of the base is 0.1, required is at least 0.4"
     settle(root, 1, refusal(Status.NOT_BLESSED, reason))
     settle(root, 1, refusal(Status.INFRA_REFUSED, "too slow"))
     assert quarantined(root) == {}
