@@ -25,7 +25,6 @@ import numpy as np
 
 from data import idx
 from data.fashion_mnist import obtain
-from orchestration.bytecode import keep_bytecode
 from pipeline.code_revision import code_revision
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
@@ -45,7 +44,6 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure)))
         return
-    keep_bytecode()
     load_before = os.getloadavg()[0]
     found: dict[int, Costs] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:

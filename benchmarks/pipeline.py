@@ -27,7 +27,6 @@ from typing import Any
 import psutil
 
 from data.fashion_mnist import obtain
-from orchestration.bytecode import keep_bytecode
 from pipeline.code_revision import code_revision
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
@@ -52,7 +51,6 @@ class Cost:
 def main() -> None:
     """Runs both and prints the comparison; writes it to --output if given."""
     arguments = _arguments()
-    keep_bytecode()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         settings = [*arguments.overrides, *_data_root(arguments, Path(folder))]
         config = load_config(arguments.preset, None, settings, workdir=Path(folder) / "var")

@@ -43,12 +43,14 @@ def fetch(
     The first source that has them is used.
     """
     from data.fashion_mnist import DatasetError, obtain
+    from orchestration.progress import Progress
 
     settings = _settings(workdir, config, preset, overrides)
     if not settings.fetches_data:
         raise UsageError(f"the data is taken as it is in {settings.data_root}: nothing to fetch")
     try:
-        done = obtain(settings.base_dir, source or settings.data.source)
+        with Progress(sys.stderr):
+            done = obtain(settings.base_dir, source or settings.data.source)
     except DatasetError as error:
         _fail(_FAILED, [str(error)], as_json)
     served = " and ".join(done.sources)

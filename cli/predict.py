@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +53,7 @@ def predict(
     Photos of clothes are made into what the model was trained on: see docs/predict.md. Exit code 1
     when a file could not be read; the others are answered all the same.
     """
+    from orchestration.progress import Progress
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
     from serving.client.connection import Api, connect
@@ -67,7 +68,7 @@ def predict(
     client = connect(settings.serving.model_name, Api.GRPC if grpc else Api.REST, server)
     with (
         _told(client, settings.serving.model_name, server, grpc, label),
-        _progress(len(pictures)) as advance,
+        Progress(sys.stderr) as progress,
     ):
         answers = list(
             classify_files(
@@ -77,7 +78,7 @@ def predict(
                 version=version,
                 label=label,
                 batch_size=batch,
-                on_answers=advance,
+                on_answers=progress.counter("predicting", len(pictures)),
             )
         )
     if as_json:
@@ -132,21 +133,6 @@ def _what_it_has(client: "ModelClient", model: str) -> str:
         return f"does not serve a model called {model}"
     available = [str(item.version) for item in states if item.state == "AVAILABLE"]
     return f"serves version {', '.join(available) or 'none'} of {model} only"
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[int], None]]:
-    """Shows on standard error how far it has come; nothing for what is done in a moment."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("predicting"), *Progress.get_default_columns()[1:], MofNCompleteColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
-        task = bars.add_task("", total=count)
-        yield lambda done: bars.advance(task, done)
 
 
 def _print(answers: "Sequence[Answer]", top: int) -> None:

@@ -6,11 +6,9 @@ import logging
 import shutil
 import zlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.progress import Progress, show_progress
 from data.sources import (
     PACKAGE,
     PACKAGE_FOLDER,
@@ -108,7 +106,6 @@ def obtain(
     destination: Path,
     source: Path | None = None,
     *,
-    progress: Progress | None = None,
     files: Sequence[OfficialFile] = OFFICIAL_FILES,
     sources: Sequence[Source] | None = None,
 ) -> Obtained:
@@ -120,7 +117,6 @@ def obtain(
     Args:
         destination: the folder ``base`` of a data root; made if need be.
         source: a folder of the user's to try before every other source.
-        progress: where to report; by default a live display on a terminal, else plain lines.
         files: which files.
         sources: what to try, in this order; by default `default_sources(source)`.
 
@@ -132,36 +128,32 @@ def obtain(
     if not missing:
         return Obtained(destination, ())
     tried = default_sources(source) if sources is None else sources
-    with nullcontext(progress) if progress else show_progress() as shown:
-        served = _fetch(missing, destination, tried, shown)
-    return Obtained(destination, served)
+    return Obtained(destination, _fetch(missing, destination, tried))
 
 
 def _fetch(
     missing: list[OfficialFile],
     destination: Path,
     sources: Sequence[Source],
-    progress: Progress,
 ) -> tuple[str, ...]:
     for file in missing:
         if (destination / file.name).exists():
-            progress.say(f"{destination / file.name} is corrupt: fetching it again")
+            logger.warning("%s is corrupt: fetching it again", destination / file.name)
     staging = destination / _STAGING
     staging.mkdir(exist_ok=True)
     served: list[str] = []
     refusals: list[str] = []
     for source in sources:
-        reasons = _deliver(source, missing, staging, progress)
+        reasons = _deliver(source, missing, staging)
         accepted = [file for file in missing if _accept(file, staging, destination)]
         if accepted:
             served.append(source.description)
-            progress.say(f"  {len(accepted)} verified files from {source.description}")
-            logger.info("%d files into %s from %s", len(accepted), destination, source.description)
+            logger.info("%d verified files from %s", len(accepted), source.description)
         missing = [file for file in missing if file not in accepted]
         if not missing:
             shutil.rmtree(staging, ignore_errors=True)
             return tuple(served)
-        reasons += _discard_corrupt(missing, staging, progress)
+        reasons += _discard_corrupt(missing, staging)
         refusals += [f"{source.description}: {reason}" for reason in reasons]
     raise DatasetError(
         f"Fashion-MNIST could not be obtained; still missing: "
@@ -170,25 +162,23 @@ def _fetch(
     )
 
 
-def _deliver(
-    source: Source, files: Sequence[OfficialFile], staging: Path, progress: Progress
-) -> list[str]:
-    progress.say(f"Fashion-MNIST: trying {source.description}")
+def _deliver(source: Source, files: Sequence[OfficialFile], staging: Path) -> list[str]:
+    logger.info("Fashion-MNIST: trying %s", source.description)
     try:
-        source.deliver([file.name for file in files], staging, progress)
+        source.deliver([file.name for file in files], staging)
     except SourceError as reason:
-        progress.say(f"  {reason}")
+        logger.info("%s", reason)
         return [str(reason)]
     return []
 
 
-def _discard_corrupt(files: Sequence[OfficialFile], staging: Path, progress: Progress) -> list[str]:
+def _discard_corrupt(files: Sequence[OfficialFile], staging: Path) -> list[str]:
     reasons = []
     for file in files:
         if (staging / file.name).exists():
             (staging / file.name).unlink()
             reasons.append(f"{file.name} is corrupt (wrong SHA-256)")
-            progress.say(f"  {reasons[-1]}: refused")
+            logger.warning("%s: refused", reasons[-1])
     return reasons
 
 

@@ -1,5 +1,10 @@
-"""Where the Fashion-MNIST files can come from. A source delivers; it does not verify."""
+"""Where the Fashion-MNIST files can come from. A source delivers; it does not verify.
 
+Libraries that download and verify (pooch, `keras.utils.get_file`) do not resume, and take one URL
+instead of a list of places of which some are packages or folders; so this is the project's own.
+"""
+
+import logging
 import os
 import shutil
 import subprocess
@@ -10,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from data.progress import Progress
-
 if TYPE_CHECKING:
     import requests
+
+logger = logging.getLogger(__name__)
 
 PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -37,6 +42,24 @@ class SourceError(Exception):
     """A source cannot deliver; the message says why."""
 
 
+class _Counter:
+    """Says how far one file has come: once as a line, then to whoever looks on live."""
+
+    def __init__(self, name: str, total: int | None, done: int = 0) -> None:
+        self._name = name
+        self._total = f" of {total / 1e6:.1f}" if total else ""
+        self._shown = time.monotonic()
+        resumed = f", resumed at {done} bytes" if done else ""
+        size = f" ({total / 1e6:.1f} MB)" if total else ""
+        logger.info("%s%s%s", name, size, resumed)
+
+    def show(self, done: int) -> None:
+        if time.monotonic() - self._shown >= _POLL_SECONDS:
+            self._shown = time.monotonic()
+            text = f"{self._name}: {done / 1e6:.1f}{self._total} MB"
+            logger.info(text, extra={"live": True})
+
+
 class Source(Protocol):
     """A place that may hold the files."""
 
@@ -44,7 +67,7 @@ class Source(Protocol):
     def description(self) -> str:
         """Names the source in messages."""
 
-    def deliver(self, names: Sequence[str], staging: Path, progress: Progress) -> None:
+    def deliver(self, names: Sequence[str], staging: Path) -> None:
         """Puts the files called `names` into the directory `staging`, resuming what is there.
 
         Raises:
@@ -59,18 +82,16 @@ class FolderSource:
     folder: Path
     description: str
 
-    def deliver(self, names: Sequence[str], staging: Path, progress: Progress) -> None:
+    def deliver(self, names: Sequence[str], staging: Path) -> None:
         if not self.folder.is_dir():
             raise SourceError(f"there is no folder {self.folder}")
         missing = [name for name in names if not (self.folder / name).is_file()]
         for name in names:
             if name not in missing:
-                progress.start(name, (self.folder / name).stat().st_size)
                 try:
                     shutil.copyfile(self.folder / name, staging / name)
                 except OSError as error:
                     raise SourceError(f"cannot read {self.folder / name}: {error}") from error
-                progress.advance((staging / name).stat().st_size)
         if missing:
             raise SourceError(f"{self.folder} lacks {', '.join(missing)}")
 
@@ -85,13 +106,13 @@ class UrlSource:
     def description(self) -> str:
         return self.base_url
 
-    def deliver(self, names: Sequence[str], staging: Path, progress: Progress) -> None:
+    def deliver(self, names: Sequence[str], staging: Path) -> None:
         import requests
 
         with requests.Session() as session:
             for name in names:
                 try:
-                    self._download(session, name, staging / name, progress)
+                    self._download(session, name, staging / name)
                 except requests.ConnectTimeout as error:
                     raise SourceError(f"no answer in {_CONNECT_SECONDS:g} s") from error
                 except requests.ConnectionError as error:
@@ -99,9 +120,7 @@ class UrlSource:
                 except requests.RequestException as error:
                     raise SourceError(str(error)) from error
 
-    def _download(
-        self, session: "requests.Session", name: str, target: Path, progress: Progress
-    ) -> None:
+    def _download(self, session: "requests.Session", name: str, target: Path) -> None:
         part = target.with_name(f"{name}.part")
         have = part.stat().st_size if part.exists() else 0
         # A gzip file must not be unpacked on the way, so no content encoding is accepted.
@@ -116,16 +135,16 @@ class UrlSource:
         ) as response:
             if have and response.status_code == 416:  # the part is as long as the file, or longer
                 part.unlink()
-                return self._download(session, name, target, progress)
+                return self._download(session, name, target)
             response.raise_for_status()
             resumed = response.status_code == 206
             have = have if resumed else 0
             length = response.headers.get("Content-Length")
-            progress.start(name, have + int(length) if length else None, have)
+            counter = _Counter(name, have + int(length) if length else None, have)
             with part.open("ab" if resumed else "wb") as file:
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     file.write(chunk)
-                    progress.advance(len(chunk))
+                    counter.show(file.tell())
         part.replace(target)
         return None
 
@@ -144,7 +163,7 @@ class AptSource:
     def description(self) -> str:
         return f"the package {self.package} from apt-get download"
 
-    def deliver(self, names: Sequence[str], staging: Path, progress: Progress) -> None:
+    def deliver(self, names: Sequence[str], staging: Path) -> None:
         for tool in ("apt-get", "dpkg-deb"):
             if shutil.which(tool) is None:
                 raise SourceError(f"there is no {tool} on this machine")
@@ -155,14 +174,14 @@ class AptSource:
             root = Path(folder)
             for name in ("lists/partial", "cache/archives/partial", "unpacked"):
                 (root / name).mkdir(parents=True)
-            progress.say("  reading the package lists")
+            logger.info("reading the package lists")
             # One unreachable repository makes `update` fail though the package is elsewhere.
             self._run(self._apt(root, "update"), root, must_succeed=False)
-            archive = self._download(root, progress)
+            archive = self._download(root)
             unpacked = root / "unpacked"
             self._run(["dpkg-deb", "--extract", str(archive), str(unpacked)], root)
             inside = FolderSource(unpacked / PACKAGE_FOLDER.relative_to("/"), self.description)
-            inside.deliver(names, staging, progress)
+            inside.deliver(names, staging)
 
     def _apt(self, root: Path, *arguments: str) -> list[str]:
         options = {
@@ -177,15 +196,11 @@ class AptSource:
         flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return ["apt-get", "-qq", *flags, *arguments]
 
-    def _download(self, root: Path, progress: Progress) -> Path:
-        progress.start(f"{self.package}.deb", _PACKAGE_BYTES)
-        shown = 0
+    def _download(self, root: Path) -> Path:
+        counter = _Counter(f"{self.package}.deb", _PACKAGE_BYTES)
 
         def show() -> None:
-            nonlocal shown
-            here = sum(path.stat().st_size for path in root.glob("*.deb"))
-            progress.advance(here - shown)
-            shown = here
+            counter.show(sum(path.stat().st_size for path in root.glob("*.deb")))
 
         self._run(self._apt(root, "download", self.package), root, while_running=show)
         archives = sorted(root.glob(f"{self.package}_*.deb"))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from data.fashion_mnist import DatasetError, obtain
 from data.refusal import DataRefused
 from files import lock
-from orchestration.bytecode import keep_bytecode
 from orchestration.progress import Progress
 from pipeline.fingerprint import run_fingerprint
 from pipeline.settings.config import Config
@@ -63,7 +62,6 @@ def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
             history.repeat(earlier, result)
             return
         progress.phase("loading TensorFlow and TFX")
-        keep_bytecode()
         # Takes seconds to import, which a run with nothing to do does not spend.
         from orchestration.node_loop import run_nodes
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from data.refusal import DataRefused
 from files import lock
-from orchestration.bytecode import keep_bytecode
 from orchestration.ir import read_ir, read_outline
 from orchestration.progress import Progress
 from orchestration.terminal import redirect_to
@@ -86,7 +85,6 @@ def _run(options: argparse.Namespace, workdir: Path, progress: Progress) -> tupl
 
 def _run_alone(options: argparse.Namespace, progress: Progress) -> tuple[int, list[str]]:
     progress.node_started(options.node_id)
-    keep_bytecode()
     # Takes seconds to import.
     from orchestration import launch
     from runs import executions

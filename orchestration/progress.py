@@ -1,6 +1,7 @@
 """What somebody who watches a run sees: live on a terminal, plain lines elsewhere."""
 
 import logging
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console
@@ -67,11 +68,32 @@ class Progress(logging.Handler):
         else:
             self.say(f"{node.id}: {mark} in {node.seconds:.1f} s")
 
+    def counter(self, name: str, total: int) -> Callable[[int], None]:
+        """Returns what counts how many of `total` are done; shown to whoever watches."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if self._console.is_terminal:
+                if self._live is None:
+                    self._start(name)
+                self._update(f"{done} of {total}")
+
+        return advance
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows a log line of the project: under the spinner, or as a line of its own."""
+        """Shows a log line of the project: under the spinner, or as a line of its own.
+
+        A record with `live=True` is for whoever watches at that moment only.
+        """
         message = record.getMessage()
+        if getattr(record, "live", False) and self._live is None:
+            if not self._console.is_terminal:
+                return  # a running count, of which a pipe would get hundreds of lines
+            self._start("downloading")
         if self._live is not None and record.levelno < logging.WARNING:
-            self._live.update(_spinner(self._running, message))
+            self._update(message)
         else:
             self.say(f"    {message}")
 
@@ -90,6 +112,10 @@ class Progress(logging.Handler):
             self._live.start()
         else:
             self.say(f"{name}: running")
+
+    def _update(self, message: str) -> None:
+        if self._live is not None:
+            self._live.update(_spinner(self._running, message))
 
     def _stop_spinner(self) -> None:
         if self._live is not None:

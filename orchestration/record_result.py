@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.bytecode import keep_bytecode
 from orchestration.ir import read_ir, read_outline
 from orchestration.terminal import redirect_to
 from pipeline.settings.errors import UsageError
@@ -40,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return _BAD_USAGE
     terminal = redirect_to(workdir / "logs" / f"{options.run_id}.log")
-    keep_bytecode()
     # Takes seconds to import.
     from reporting.write import attach_report
     from runs.rebuild import result_from_metadata

@@ -223,3 +223,11 @@ def test_it_imports_no_tensorflow(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("keeps", "compiled", "warned"),
+    [(True, False, False), (False, True, False), (False, False, True)],
+)
+def test_byte_code_that_nobody_keeps_is_named(keeps: bool, compiled: bool, warned: bool) -> None:
+    assert bool(judge_byte_code(keeps=keeps, compiled=compiled)) is warned
