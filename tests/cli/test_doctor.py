@@ -230,4 +230,4 @@ def test_it_imports_no_tensorflow(tmp_path: Path) -> None:
     [(True, False, False), (False, True, False), (False, False, True)],
 )
 def test_byte_code_that_nobody_keeps_is_named(keeps: bool, compiled: bool, warned: bool) -> None:
-    assert bool(judge_byte_code(keeps=keeps, compiled=compiled)) is warned
+    assert bool(packages.judge_byte_code(keeps=keeps, compiled=compiled)) is warned
