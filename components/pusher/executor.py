@@ -11,6 +11,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from components.idx_example_gen.output import new_spans, read_spans
 from components.infra_validator.blessing import (
     Blessing,
     is_blessed,
@@ -166,7 +167,8 @@ class Executor(base_executor.BaseExecutor):
             execution=execution,
             code_revision=exec_properties.get(CODE_REVISION_KEY) or "",
             fingerprint=exec_properties.get(RUN_FINGERPRINT_KEY) or "",
-            spans=_spans(input_dict.get(EXAMPLES_KEY) or []),
+            spans=read_spans(input_dict.get(EXAMPLES_KEY) or []),
+            new_spans=new_spans(input_dict.get(EXAMPLES_KEY) or []),
             metrics=_metrics(input_dict.get(EVALUATION_KEY) or []),
             model_server=blessing.model_server,
         )
@@ -203,14 +205,6 @@ def _as_result(
 
 def _infra_blessing(input_dict: dict[str, list[types.Artifact]]) -> Blessing:
     return read_blessing(artifact_utils.get_single_uri(input_dict[INFRA_BLESSING_KEY]))
-
-
-def _spans(examples: list[types.Artifact]) -> list[int]:
-    spans: set[int] = set()
-    for artifact in examples:
-        listed = artifact.get_string_custom_property("spans")
-        spans.update(json.loads(listed) if listed else [artifact.span or 0])
-    return sorted(spans)
 
 
 def _metrics(evaluations: list[types.Artifact]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_the_change_against_the_served_model_is_shown(page: Page) -> None:
 
 def test_refused_data_shows_the_reasons_and_the_span_to_blame() -> None:
     reason = "split train, feature mean_pixel: drift <0.3>"
-    page = ended(Status.DATA_REFUSED, reasons=[reason], refused_span=7)
+    page = ended(Status.DATA_REFUSED, reasons=[reason], blamed_spans=[7])
     document = Document(render_page(page))
     assert "Not pushed: the data was refused" in document.text
     assert reason in document.text
