@@ -82,7 +82,8 @@ def test_no_origin_may_have_less_than_a_span(tmp_path: Path) -> None:
 def test_recall_of_a_class_is_required_on_the_test_images_of_the_base(tmp_path: Path) -> None:
     found = evaluation(tmp_path, {OVERALL: 0.9, OFFICIAL: 0.9, SPAN_7: 0.9}, recall=0.05)
     assert refusal_reasons(found)[0] == (
-        "recall of T-shirt/top on the test images of the base is 0.0500, required is at least 0.1000"
+        "recall of T-shirt/top on the test images of the base is 0.0500, "
+        "required is at least 0.1000"
     )
     assert len(refusal_reasons(found)) == CLASS_COUNT
     assert suspected_spans(found) == []
@@ -91,7 +92,8 @@ def test_recall_of_a_class_is_required_on_the_test_images_of_the_base(tmp_path: 
 def test_a_class_without_an_evaluated_image_refuses_the_model(tmp_path: Path) -> None:
     found = evaluation(tmp_path, {OVERALL: 0.9, OFFICIAL: 0.9}, recall=float("nan"))
     assert refusal_reasons(found)[0] == (
-        "recall of T-shirt/top on the test images of the base cannot be told: no image of it was evaluated"
+        "recall of T-shirt/top on the test images of the base cannot be told: "
+        "no image of it was evaluated"
     )
 
 
