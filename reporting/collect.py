@@ -9,9 +9,14 @@ from tfx.proto.orchestration import pipeline_pb2
 from reporting.evidence import Evidence
 from reporting.graph import picture
 from reporting.page import Page
-from reporting.sections.data import read_checks, read_data
-from reporting.sections.quality import read_answers, read_quality, read_training
-from reporting.sections.serving import read_infra_validation, read_lineage, read_push
+from reporting.sections.answers import read_answers
+from reporting.sections.checks import read_checks
+from reporting.sections.data import read_data
+from reporting.sections.infra_validation import read_infra_validation
+from reporting.sections.lineage import read_lineage
+from reporting.sections.push import read_push
+from reporting.sections.quality import read_quality
+from reporting.sections.training import read_training
 from runs.executions import class_labels
 
 logger = logging.getLogger(__name__)

@@ -95,7 +95,7 @@ def _add_measurements(listed: ListedVersion, store: "MetadataStore") -> None:
     # They import TFX, which a run with unreadable data does without.
     from components.infra_validator.blessing import read_blessing
     from reporting.evidence import Evidence
-    from reporting.sections.serving import latencies
+    from reporting.sections.infra_validation import latencies
 
     artifact = Evidence(store, listed.run_id).output("InfraValidator", "blessing")
     if artifact is None or not (artifact.path / "blessing.json").is_file():

@@ -139,15 +139,17 @@ class Metric(BaseModel):
         where: the images it was computed on: `all images`, or an origin.
         value: the candidate's.
         baseline: the served model's, when there is one.
-        limits: what is required, in words.
-        missed: whether Evaluator found it to be against a limit.
+        interval: the 95 % confidence interval of `value`, if it is a share of the images.
+        thresholds: what Evaluator was to require, in words.
+        missed: whether Evaluator found that it misses a threshold.
     """
 
     name: str
     where: str = "all images"
     value: float
     baseline: float | None = None
-    limits: list[str] = Field(default_factory=list)
+    interval: tuple[float, float] | None = None
+    thresholds: list[str] = Field(default_factory=list)
     missed: bool = False
 
     @property

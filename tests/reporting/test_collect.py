@@ -15,7 +15,7 @@ from pipeline.modeling.features import CLASS_LABELS
 from reporting import collect as collect_module
 from reporting.page import Page
 from reporting.render import render_page
-from reporting.sections import quality
+from reporting.sections import answers as answers_section
 from serving.versions.record import checksums_of
 from tests.reporting.conftest import Reported
 
@@ -47,13 +47,13 @@ def test_the_metrics_are_evaluators_and_the_results(reported: Reported) -> None:
         assert {name: metric.value for name, metric in row.metrics.items()} == kept
 
 
-def test_the_metrics_carry_the_limits_that_were_set(reported: Reported) -> None:
+def test_the_metrics_carry_the_thresholds_that_were_set(reported: Reported) -> None:
     settings, quality = reported.config.evaluation, reported.page.quality
-    official = [m for m in quality.overall if (m.name, m.where) == (ACCURACY, "base")]
-    assert f"at least {settings.min_accuracy:g}" in official[0].limits
+    base = [m for m in quality.overall if (m.name, m.where) == (ACCURACY, "base")]
+    assert f"at least {settings.min_accuracy:g}" in base[0].thresholds
     for row in quality.classes:
-        assert row.metrics["recall"].limits == [f"at least {settings.min_class_recall:g}"]
-        assert row.metrics["precision"].limits == []
+        assert row.metrics["recall"].thresholds == [f"at least {settings.min_class_recall:g}"]
+        assert row.metrics["precision"].thresholds == []
     assert not any(metric.missed for metric in quality.overall)
 
 
@@ -75,8 +75,8 @@ def test_the_models_own_answers_agree_with_evaluator(reported: Reported) -> None
 def test_of_many_evaluated_images_the_model_is_asked_about_a_part(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality, "_MAX_ASKED", 50)
-    answers = quality.read_answers(reported.evidence, CLASS_LABELS)
+    monkeypatch.setattr(answers_section, "_MAX_ASKED", 50)
+    answers = answers_section.read_answers(reported.evidence, CLASS_LABELS)
     assert answers is not None
     assert (answers.images, answers.evaluated) == (50, reported.page.answers.evaluated)
     page = reported.page.model_copy(update={"answers": answers})
@@ -173,7 +173,7 @@ def test_a_section_that_cannot_be_read_is_left_out_with_a_note(
 
 def test_a_calibration_bin_compares_confidence_with_accuracy() -> None:
     probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [1.0, 0.0]])
-    bins = list(quality.calibration(probabilities, np.array([0, 1, 1, 0])))
+    bins = list(answers_section.calibration(probabilities, np.array([0, 1, 1, 0])))
     assert [(part.low, part.images) for part in bins] == [(0.6, 1), (0.9, 3)]
     assert bins[1].accuracy == pytest.approx(2 / 3)
     assert bins[1].confidence == pytest.approx((0.9 + 0.95 + 1.0) / 3)
