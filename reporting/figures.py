@@ -236,6 +236,8 @@ def _over_versions(
     *,
     from_zero: bool = False,
 ) -> str:
+    if not any(value is not None for values in series.values() for value in values):
+        return ""
     with rc_context(STYLE):
         figure, axes = _figure()
         for place, (title, values) in enumerate(series.items()):

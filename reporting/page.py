@@ -3,11 +3,14 @@
 A section that the run did not come to is None or empty.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
 from runs.result import NodeState, RunResult, Status
+
+EVERYWHERE = "all images"
 
 
 class PicturedNode(BaseModel):
@@ -65,6 +68,11 @@ class Drift(BaseModel):
     distance: float
     limit: float
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether it is too far."""
+        return self.distance > self.limit
+
 
 class Sample(BaseModel):
     """Some training images of a class, side by side in one PNG."""
@@ -88,6 +96,14 @@ class Data(BaseModel):
     statistics: list[OriginStatistics] = Field(default_factory=list)
     served: OriginStatistics | None = None
     samples: list[Sample] = Field(default_factory=list)
+
+    @property
+    def compared(self) -> list[tuple[str, OriginStatistics]]:
+        """The named parts of the training data to draw over each other, the served model's last."""
+        parts = [(part.origin, part) for part in self.statistics if part.split == "train"][-3:]
+        if parts and self.served:
+            parts.append(("of the served model", self.served))
+        return [(name, part) for name, part in parts if part.brightness]
 
 
 class SchemaFeature(BaseModel):
@@ -145,7 +161,7 @@ class Metric(BaseModel):
     """
 
     name: str
-    where: str = "all images"
+    where: str = EVERYWHERE
     value: float
     baseline: float | None = None
     interval: tuple[float, float] | None = None
@@ -165,6 +181,37 @@ class ClassMetrics(BaseModel):
     images: int
     metrics: dict[str, Metric]
 
+    @property
+    def precision(self) -> Metric | None:
+        """None for a class without evaluated images, as the other two."""
+        return self.metrics.get("precision")
+
+    @property
+    def recall(self) -> Metric | None:
+        """The metric that has a threshold."""
+        return self.metrics.get("recall")
+
+    @property
+    def auc(self) -> Metric | None:
+        """The area under the ROC curve."""
+        return self.metrics.get("auc")
+
+
+@dataclass(frozen=True)
+class ConfusionCell:
+    """A number of images, and which share of those of the true class it is."""
+
+    images: int
+    share: float
+    is_right: bool
+
+    @property
+    def css_class(self) -> str:
+        """How it is coloured."""
+        if self.is_right:
+            return "right"
+        return "wrong" if self.images else "none"
+
 
 class Quality(BaseModel):
     """How good the model is, by Evaluator.
@@ -180,6 +227,34 @@ class Quality(BaseModel):
     classes: list[ClassMetrics]
     confusion_matrix: list[list[int]] = Field(default_factory=list)
     has_baseline: bool = False
+
+    @property
+    def matrix_rows(self) -> list[tuple[str, list[ConfusionCell]]]:
+        """The rows of the confusion matrix with their labels."""
+        return [
+            (
+                self.classes[row].label,
+                [
+                    ConfusionCell(images, images / (sum(counts) or 1), is_right=row == column)
+                    for column, images in enumerate(counts)
+                ],
+            )
+            for row, counts in enumerate(self.confusion_matrix)
+        ]
+
+    @property
+    def accuracy(self) -> Metric | None:
+        """On all evaluated images."""
+        return self._on_all_images("sparse_categorical_accuracy")
+
+    @property
+    def calibration_error(self) -> Metric | None:
+        """On all evaluated images."""
+        return self._on_all_images("expected_calibration_error")
+
+    def _on_all_images(self, name: str) -> Metric | None:
+        wanted = (name, EVERYWHERE)
+        return next((each for each in self.overall if (each.name, each.where) == wanted), None)
 
 
 class CalibrationBin(BaseModel):
@@ -299,6 +374,11 @@ class EarlierRun(BaseModel):
     accuracy: float | None
     reasons: list[str]
     page: str | None
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.status.is_refusal or self.status is Status.FAILED
 
 
 class Page(BaseModel):

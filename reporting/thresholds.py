@@ -11,7 +11,7 @@ from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
-EVERYWHERE = "all images"
+from reporting.page import EVERYWHERE
 
 _EVERY_ORIGIN = "each origin"
 

@@ -7,8 +7,8 @@ from scipy.stats import binomtest
 from components.metrics.evaluation_results import Metrics, read_metrics
 from pipeline.evaluation import ACCURACY
 from reporting.evidence import Evidence
-from reporting.page import ClassMetrics, Metric, Quality
-from reporting.thresholds import EVERYWHERE, Place, Thresholds
+from reporting.page import EVERYWHERE, ClassMetrics, Metric, Quality
+from reporting.thresholds import Place, Thresholds
 
 _BASELINE = "baseline"
 _IMAGES = "example_count"
