@@ -52,7 +52,7 @@ def accuracy_curves(epochs: Sequence[Epoch]) -> str:
 
 
 def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
-    """The density of the images' mean pixel, one line for each named part of the data."""
+    """The density of the images' mean pixel, a line for each named part of the data."""
     with rc_context(STYLE):
         figure, axes = _figure(0.06)
         for place, (name, part) in enumerate(parts):
@@ -73,7 +73,7 @@ def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
 
 
 def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
-    """The share of each class, one mark for each named part of the data."""
+    """The share of each class, a mark for each named part of the data."""
     labels = list(parts[0][1].classes)
     with rc_context(STYLE):
         figure, axes = _figure(_LEFT_OF_NAMES, len(labels))
@@ -84,7 +84,7 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
                 range(len(labels)),
                 _marker(place),
                 color=_color(place),
-                # What lies behind another mark is still seen around it.
+                # So that a mark behind another one can be seen around it.
                 markersize=5 + 3 * place,
                 markerfacecolor=_color(place) if place == 0 else "none",
                 label=name,
@@ -131,7 +131,7 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
 
 
 def reliability(bins: Sequence[CalibrationBin]) -> str:
-    """How often a label given with some probability was right, against that probability."""
+    """How often a prediction of some probability was right, against that probability."""
     most = max(part.images for part in bins)
     with rc_context(STYLE):
         figure, axes = _figure()
@@ -151,7 +151,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
             color=SERIES[0],
             label="right",
         )
-        axes.set_xlabel("probability of the label given")
+        axes.set_xlabel("probability of the predicted class")
         axes.set_ylabel("share that is right")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.04)

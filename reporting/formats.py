@@ -32,6 +32,11 @@ def number(value: float | None, digits: int = 4, unit: str = "") -> str:
     return "" if value is None else f"{value:.{digits}f} {unit}".rstrip()
 
 
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Writes the bounds of a confidence interval; None is empty."""
+    return "" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+
 def count(value: int) -> str:
     """Writes how many there are of something."""
     return f"{value:,}"
@@ -45,11 +50,6 @@ def words(name: str) -> str:
 def png(content: bytes) -> str:
     """Returns a PNG as an address that needs no file."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
-def spans(numbers: list[int]) -> str:
-    """Names spans."""
-    return f"span{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def metric_name(name: str) -> str:

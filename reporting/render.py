@@ -10,6 +10,7 @@ from markupsafe import Markup
 from reporting import formats
 from reporting.drawing import drawings, in_words, summary
 from reporting.page import HistoryPage, Page
+from reporting.sources import sources
 from reporting.verdict import figures_in_brief, verdict
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -56,7 +57,7 @@ def _sections(page: Page) -> Iterator[tuple[str, str]]:
         ("mistakes", "Mistakes"): page.answers,
         ("infra", "Infra validation"): page.infra_validation,
         ("push", "Push"): page.push,
-        ("lineage", "Lineage"): page.lineage,
+        ("lineage", "Lineage"): page.lineage or page.spans,
         ("runs", "Earlier runs"): True,
     }
     return (section for section, content in shown.items() if content)
@@ -76,9 +77,10 @@ def _environment() -> Environment:
         written.__name__: written
         for written in (
             *(formats.time, formats.duration, formats.number, formats.count, formats.words),
-            *(formats.png, formats.spans),
+            formats.interval,
+            formats.png,
             *(formats.metric_name, formats.metric_value, formats.metric_change),
-            *(drawings, summary, in_words),
+            *(drawings, summary, in_words, sources),
         )
     }
     return environment

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reporting.formats import count, duration, metric_change, number, spans
+from reporting.formats import count, duration, metric_change, number
 from reporting.page import Data, InfraValidation, Page
+from reporting.sources import training_sources
 from runs.result import Status
 
 _HEADLINES = {
     Status.PUSHED: "Pushed version {version}",
     Status.UP_TO_DATE: "Version {version} is up to date",
-    Status.NOT_BLESSED: "Not pushed: the model did not reach its thresholds",
+    Status.NOT_BLESSED: "Not pushed: the model missed its thresholds",
     Status.INFRA_REFUSED: "Not pushed: infra validation refused the model",
     Status.DATA_REFUSED: "Not pushed: the data was refused",
     Status.ROLLED_BACK: "Rolled back: version {version} is not served",
@@ -18,7 +19,7 @@ _HEADLINES = {
     Status.INTERRUPTED: "Interrupted",
     Status.FAILED: "Failed",
 }
-_AGAINST = "against the served model"
+_AGAINST = "compared with the served model"
 _DEFAULT_SIGNATURE = "serving_default"
 
 
@@ -50,14 +51,14 @@ def figures_in_brief(page: Page) -> Iterator[Figure]:
     if result.accuracy is not None:
         yield Figure("accuracy", number(result.accuracy), _accuracy_change(page))
     if result.churn is not None:
-        yield Figure("labels that change", f"{number(100 * result.churn, 2)} %", _AGAINST)
+        yield Figure("changed predictions", f"{number(100 * result.churn, 2)} %", _AGAINST)
     if page.infra_validation:
         yield from _measured(page.infra_validation)
     if page.data and page.data.statistics:
         yield _training_images(page.data)
     if result.finished_at:
         seconds = (result.finished_at - result.started_at).total_seconds()
-        yield Figure("the run took", duration(seconds))
+        yield Figure("duration", duration(seconds))
 
 
 def _accuracy_change(page: Page) -> str:
@@ -78,4 +79,4 @@ def _measured(infra: InfraValidation) -> Iterator[Figure]:
 
 def _training_images(data: Data) -> Figure:
     images = sum(part.examples for part in data.statistics if part.split == "train")
-    return Figure("training images", count(images), spans(data.spans) if data.spans else "official")
+    return Figure("training images", count(images), training_sources(data))

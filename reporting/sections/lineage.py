@@ -1,7 +1,19 @@
-"""Reads which artifacts the run made or used, and what each was made from."""
+"""Reads which spans the run read, which artifacts it made or used, and what each came from."""
+
+from pydantic import TypeAdapter
 
 from reporting.evidence import Evidence
-from reporting.page import LineageStep
+from reporting.page import LineageStep, ReadSpan
+
+# IdxExampleGen's custom property of its examples: a JSON list of {span, images, sha256}.
+_SPANS_DETAIL = "spans_detail"
+
+
+def read_spans(evidence: Evidence) -> list[ReadSpan]:
+    """Returns the spans that the run read; nothing when its examples do not name them."""
+    examples = evidence.output("IdxExampleGen", "examples")
+    detail = examples.properties.get(_SPANS_DETAIL) if examples else None
+    return TypeAdapter(list[ReadSpan]).validate_json(detail) if detail else []
 
 
 def read_lineage(evidence: Evidence) -> list[LineageStep]:

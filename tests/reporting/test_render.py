@@ -100,7 +100,7 @@ def test_the_page_needs_no_network_and_no_script(document: Document) -> None:
     assert not [value for value in document.values("style") if "url(" in value]
 
 
-def test_the_page_can_be_found_ones_way_in_without_seeing_it(document: Document) -> None:
+def test_the_page_can_be_used_without_seeing_it(document: Document) -> None:
     levels = [int(tag[1]) for tag, _ in document.elements if tag in ("h1", "h2", "h3")]
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert levels.count(1) == 1
@@ -126,7 +126,7 @@ def test_the_plots_take_their_colours_from_the_page(document: Document) -> None:
 
 def test_a_run_without_a_served_model_shows_no_comparison(document: Document) -> None:
     assert "served model" not in document.text.replace(
-        "Drift against the training data of the served model There was nothing", ""
+        "Drift against the training data of the served model No comparison was made", ""
     )
 
 
@@ -136,10 +136,10 @@ def test_the_change_against_the_served_model_is_shown(page: Page) -> None:
     for metric in page.quality.overall:
         metric.baseline = metric.value + 0.0125
     text = Document(render_page(page)).text
-    assert "\N{MINUS SIGN}0.0125 against the served model" in text
+    assert "\N{MINUS SIGN}0.0125 compared with the served model" in text
 
 
-def test_refused_data_shows_the_reasons_and_the_span_to_blame() -> None:
+def test_refused_data_shows_the_reasons_and_the_quarantined_span() -> None:
     reason = "split train, feature mean_pixel: drift <0.3>"
     page = ended(Status.DATA_REFUSED, reasons=[reason], refused_span=7)
     document = Document(render_page(page))
