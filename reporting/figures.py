@@ -25,7 +25,8 @@ _WIDTH, _HEIGHT = 400, 260
 _TOP, _BOTTOM, _ROW_HEIGHT = 26, 44, 16
 # Shares of the width.
 _LEFT_OF_NUMBERS = 0.13
-_LEFT_OF_NAMES = 0.27
+_LEFT_OF_NAMES, _MOST_LEFT_OF_NAMES, _LETTER = 0.27, 0.45, 0.016
+_LETTERS = 26
 _MARKED_POINTS = 40
 
 
@@ -76,7 +77,7 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
     """The share of each class, a mark for each named part of the data."""
     labels = list(parts[0][1].classes)
     with rc_context(STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES, len(labels))
+        figure, axes = _rows_figure(labels)
         for place, (name, part) in enumerate(parts):
             shares = [part.classes[label] / max(part.examples, 1) for label in labels]
             axes.plot(
@@ -89,7 +90,6 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
                 markerfacecolor=_color(place) if place == 0 else "none",
                 label=name,
             )
-        _label_rows(axes, labels)
         most = max(
             part.classes[label] / max(part.examples, 1) for _, part in parts for label in labels
         )
@@ -106,7 +106,7 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
     found = [quality.metrics["recall"] for quality in classes]
     rows = range(len(found))
     with rc_context(STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES, len(found))
+        figure, axes = _rows_figure([quality.label for quality in classes])
         before = {row: value for row in rows if (value := found[row].baseline) is not None}
         if before:
             served, places = list(before.values()), list(before)
@@ -123,7 +123,6 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
         axes.plot(
             [metric.value for metric in found], rows, "o", color=SERIES[0], label="this model"
         )
-        _label_rows(axes, [quality.label for quality in classes])
         axes.set_xlabel("recall")
         if before:
             _legend(axes)
@@ -165,11 +164,10 @@ def latencies(signatures: Sequence[SignatureLatency]) -> str:
     medians = [each.p50_ms for each in signatures]
     tails = [each.p99_ms for each in signatures]
     with rc_context(STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES, len(signatures))
+        figure, axes = _rows_figure([each.signature for each in signatures])
         axes.hlines(rows, medians, tails, color=LINE, linewidth=2)
         axes.plot(medians, rows, "o", color=SERIES[0], label="median")
         axes.plot(tails, rows, "s", color=SERIES[1], label="99th percentile")
-        _label_rows(axes, [each.signature for each in signatures])
         axes.set_xlim(left=0)
         axes.set_xlabel("milliseconds")
         _legend(axes)
@@ -263,6 +261,19 @@ def _over_versions(
         return svg_of(figure, name)
 
 
+def _rows_figure(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """Returns axes with a named row for each label, the first one on top."""
+    needed = _LETTER * max(map(len, labels), default=0) + 0.03
+    left = min(max(_LEFT_OF_NAMES, needed), _MOST_LEFT_OF_NAMES)
+    figure, axes = _figure(left, len(labels))
+    axes.set_yticks(range(len(labels)), [_shorten(label) for label in labels])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
 def _figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes]:
     height = max(_HEIGHT, _ROW_HEIGHT * rows + _TOP + _BOTTOM)
     figure = Figure(figsize=(_WIDTH / 72, height / 72))
@@ -271,12 +282,8 @@ def _figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes
     return figure, figure.subplots()
 
 
-def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+def _shorten(label: str) -> str:
+    return label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…"
 
 
 def _legend(axes: Axes) -> None:

@@ -74,6 +74,6 @@ def _on_page(key: str, value: str, name: str) -> str:
         case "href" | "clip-path":
             return value.replace("#", f"#{name}-")
         case "style":
-            size_only = re.sub(r"font: ([0-9.]+)px [^;]*", r"font-size: \1px", value)
-            return re.sub("#0[0-9]{5}", lambda color: _VARIABLES.get(color[0], color[0]), size_only)
+            fontless = re.sub("font-family: [^;]*;? ?", "", value)
+            return re.sub("#0[0-9]{5}", lambda color: _VARIABLES.get(color[0], color[0]), fontless)
     return value

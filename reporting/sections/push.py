@@ -32,7 +32,7 @@ def _record(record: VersionRecord) -> dict[str, str]:
         "run": record.run_id,
         "code revision": record.code_revision,
         "spans": ", ".join(map(str, record.spans)),
-        "tried by": record.model_server,
+        "validated by": record.model_server,
         "fingerprint": record.fingerprint,
     }
     if record.rolled_back:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from reporting.page import HistoryPage, Page
+from reporting.page import HistoryPage, Page, ReadSpan
 from reporting.render import render_history, render_page
 from runs.result import RunResult, Status
 from tests.reporting.conftest import Reported
@@ -147,6 +147,39 @@ def test_refused_data_shows_the_reasons_and_the_quarantined_span() -> None:
     assert reason in document.text
     assert "runner.py data release 7" in document.text
     assert "quality" not in document.values("id")
+
+
+def test_an_override_stands_beside_the_verdict() -> None:
+    class Overridden(RunResult):
+        overrides: list[dict[str, str]]
+
+    now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    override = {"action": "run --force", "who": "ann", "when": now.isoformat(), "why": "<typo>"}
+    unexplained = {"action": "models restore 5", "who": "bob", "when": now.isoformat()}
+    result = Overridden(
+        run_id="r", started_at=now, status=Status.PUSHED, overrides=[override, unexplained]
+    )
+    text = Document(render_page(Page(result=result))).text
+    shown = "Override: run --force by ann, 2026-01-02 03:04 UTC: <typo> Override: models restore 5"
+    assert text.index(shown) < text.index("Earlier runs")
+
+
+def test_the_lineage_names_the_spans_with_their_checksums(page: Page) -> None:
+    page.spans = [
+        ReadSpan(span="base", images=60000, sha256="ab"),
+        ReadSpan(span=3, images=40, sha256="cd"),
+    ]
+    text = Document(render_page(page)).text
+    assert "base 60,000 ab span 3 40 cd" in text
+
+
+def test_a_confidence_interval_is_shown_beside_its_metric(page: Page) -> None:
+    assert page.quality is not None
+    accuracy = page.quality.accuracy
+    assert accuracy is not None
+    accuracy.interval = (0.76543, 0.87)
+    text = Document(render_page(page)).text
+    assert f"accuracy all images {accuracy.value:.4f} 0.7654 to 0.8700" in text
 
 
 def test_without_evaluators_artifact_the_results_own_numbers_are_shown(page: Page) -> None:
