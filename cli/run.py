@@ -32,6 +32,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the pipeline: data to a pushed model. Does nothing when nothing changed."""
+    from cli.verify import check_signing_key
     from pipeline.settings.load import load_config
 
     settings = load_config(
@@ -42,6 +43,7 @@ def run(
         infra_validation__model_server=model_server,
         evaluation__baseline=baseline,
     )
+    check_signing_key(settings)
     raise typer.Exit(run_command(settings, as_json=as_json))
 
 
