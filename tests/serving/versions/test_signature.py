@@ -364,7 +364,7 @@ def test_what_is_not_a_key_is_refused(tmp_path: Path, keys: tuple[Path, Path]) -
         Verifier(private)
     with pytest.raises(KeyFileError, match="is not an unencrypted private key"):
         Signer(public)
-    with pytest.raises(KeyFileError, match="cannot read the key .*: No such file"):
+    with pytest.raises(KeyFileError, match=r"cannot read the key .*: No such file"):
         Signer(tmp_path / "absent.pem")
-    with pytest.raises(KeyFileError, match="cannot read the key .*: Is a directory"):
+    with pytest.raises(KeyFileError, match=r"cannot read the key .*: Is a directory"):
         Verifier(tmp_path)
