@@ -44,6 +44,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the pipeline: data to a pushed model. Does nothing when nothing changed."""
+    from cli.verify import check_signing_key
     from orchestration.local import Redo
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
@@ -56,6 +57,7 @@ def run(
         infra_validation__model_server=model_server,
         evaluation__baseline=baseline,
     )
+    check_signing_key(settings)
     redo = Redo(from_node) if force or from_node else None
     if reason and redo is None:
         raise UsageError("--reason belongs to --force or --from")

@@ -180,6 +180,7 @@ def create_pipeline(
         live_server=config.push.live_server,
         live_timeout_seconds=config.push.live_timeout_seconds,
         model_name=config.serving.model_name,
+        sign_with=str(config.signing_key) if config.signing_key else None,
     )
     nodes: list[BaseComponent] = [
         example_gen,

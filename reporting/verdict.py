@@ -10,6 +10,7 @@ from runs.result import Status
 
 _HEADLINES = {
     Status.PUSHED: "Pushed version {version}",
+    Status.PUSHED_UNCONFIRMED: "Pushed version {version}, which no live server has confirmed",
     Status.UP_TO_DATE: "Version {version} is up to date",
     Status.NOT_BLESSED: "Not pushed: the model missed its thresholds",
     Status.INFRA_REFUSED: "Not pushed: infra validation refused the model",

@@ -4,7 +4,7 @@ import json
 import logging
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 from tfx import types
@@ -25,6 +25,9 @@ from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.store import VersionStore
 
+if TYPE_CHECKING:
+    from serving.versions.signature import Signer
+
 logger = logging.getLogger(__name__)
 
 INFRA_BLESSING_KEY = "infra_blessing"
@@ -43,6 +46,7 @@ RUN_FINGERPRINT_KEY = "run_fingerprint"
 LIVE_SERVER_KEY = "live_server"
 LIVE_TIMEOUT_KEY = "live_timeout_seconds"
 MODEL_NAME_KEY = "model_name"
+SIGN_WITH_KEY = "sign_with"
 
 # Names of the artifact's custom properties; the first three are TFX's.
 PUSHED_PROPERTY = "pushed"
@@ -95,6 +99,7 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
             serving.versions.PublishError: the destination could not be written.
+            serving.versions.signature.KeyFileError: the key cannot be used.
             NotPushedError: the model was refused and `fail_when_refused` is set.
         """
         result = self._refusal(input_dict) or self._push(input_dict, exec_properties)
@@ -131,6 +136,7 @@ class Executor(base_executor.BaseExecutor):
             self._pushed(input_dict, exec_properties, blessing),
             blessed=blessing.checksums,
             statistics=Path(statistics[0].uri) if statistics else None,
+            signer=_signer(exec_properties.get(SIGN_WITH_KEY)),
         )
         if outcome.status is PublishStatus.REFUSED:
             return _as_result(PushVerdict.REFUSED, outcome)
@@ -201,6 +207,15 @@ def _as_result(
         destination=outcome.directory,
         reasons=reasons or outcome.reasons,
     )
+
+
+def _signer(private_key: str | None) -> "Signer | None":
+    if not private_key:
+        return None
+    # Only who signs pays for the import.
+    from serving.versions.signature import Signer
+
+    return Signer(Path(private_key))
 
 
 def _infra_blessing(input_dict: dict[str, list[types.Artifact]]) -> Blessing:

@@ -1,5 +1,7 @@
 """Where models are pushed to; the `push` section of the settings."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from pipeline.settings.base import Settings
@@ -15,6 +17,10 @@ class PushSettings(Settings):
         "gs://bucket/models/name; None: serving/NAME in the workdir",
     )
     keep: int = Field(5, ge=2, description="versions kept beside those served or labelled")
+    sign_with: Path | None = Field(
+        None,
+        description="private key (PEM, elliptic curve) that signs what is pushed; see docs/push.md",
+    )
     fail_when_refused: bool = Field(False, description="a refused model fails the Pusher node")
     live_server: str | None = Field(
         None, description="http://host:port of a server that must come to serve the version"

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.versions.labels import refresh_config
 from serving.versions.record import Pushed, VersionRecord, checksums_of
 from serving.versions.storage import PublishError, differences
 from serving.versions.store import VersionState, VersionStore
+
+if TYPE_CHECKING:
+    from serving.versions.signature import Signer
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ def publish(
     *,
     blessed: Mapping[str, str] | None = None,
     statistics: Path | None = None,
+    signer: "Signer | None" = None,
 ) -> PublishOutcome:
     """Makes a SavedModel the newest version, unless its bytes are served or were rolled back.
 
@@ -59,6 +64,7 @@ def publish(
         pushed: what is known about the model.
         blessed: the checksums it was blessed with; None: those it has now.
         statistics: a folder with the statistics of its training data, kept beside the record.
+        signer: signs the version; also the one that serves the same bytes, if nobody has.
 
     Raises:
         PublishError: the model is not what was blessed, or the destination could not be written;
@@ -73,6 +79,8 @@ def publish(
     if "saved_model.pb" not in checksums:
         raise PublishError(f"{model} is not a SavedModel: it has no saved_model.pb.")
     if outcome := _settled(store, checksums, pushed.execution):
+        if signer and outcome.status is not PublishStatus.REFUSED:
+            _sign_served(store, signer, model, outcome.version)
         return outcome
     with store.storage.stage(model, checksums) as reveal:
         try:
@@ -90,8 +98,11 @@ def publish(
                     checksums=checksums,
                     **pushed.model_dump(),
                 )
+                signature = signer.sign(model, record) if signer else None
                 # The record comes first: whoever sees the version finds its record.
                 store.write_record(record)
+                if signature:
+                    store.write_signature(number, signature)
                 reveal(str(number))
                 refresh_config(store)
         except OSError as error:
@@ -101,6 +112,14 @@ def publish(
     directory = store.storage.uri(str(number))
     logger.info("pushed version %d to %s", number, directory)
     return PublishOutcome(PublishStatus.PUSHED, number, directory)
+
+
+def _sign_served(store: VersionStore, signer: "Signer", model: Path, number: int) -> None:
+    """Signs a version that was pushed before there was a key."""
+    version = store.get(number)
+    if version and version.record and not store.is_signed(number):
+        store.write_signature(number, signer.sign(model, version.record))
+        logger.info("signed version %d, which was served unsigned", number)
 
 
 def _settled(
