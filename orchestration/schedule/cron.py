@@ -33,8 +33,9 @@ class Cron:
             fields = expression.split()
             if len(fields) != 5:
                 raise ValueError(f"it has {len(fields)} fields, not five")
-            self._trigger = _trigger(*fields, self._zone)
-            self._counts_hours = fields[1].startswith("*")
+            minute, hour, day, month, weekday = fields
+            self._trigger = _trigger(minute, hour, day, month, weekday, self._zone)
+            self._counts_hours = hour.startswith("*")
             self.next_after(datetime.now(UTC))
         except ValueError as error:
             message = f"the cron expression {expression!r} is not valid: {error}"
@@ -73,14 +74,18 @@ def _trigger(
             minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=zone
         )
 
-    weekdays = _weekday_names(weekday)
+    weekdays = weekday_names(weekday)
     if day.startswith("*") or weekday.startswith("*"):
         return fires_on(day, weekdays)
     return OrTrigger([fires_on(day, "*"), fires_on("*", weekdays)])
 
 
-def _weekday_names(field: str) -> str:
-    """Writes the weekdays of a cron expression out as names, which mean the same everywhere."""
+def weekday_names(field: str) -> str:
+    """Writes the weekdays of a cron expression out as names, which mean the same everywhere.
+
+    Raises:
+        ValueError: when the field is not valid.
+    """
     if field == "*":
         return field
     days: list[str] = []
