@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +96,12 @@ class ModelSchedule:
         return self._attempt is not None
 
     @property
-    def ready_since(self) -> datetime | None:
-        """Since when a run might have been started; None when none is due, or not yet."""
+    def ready_since(self) -> float | None:
+        """Since when, by the monotonic clock, a run waits to be started; None: none does."""
         if self._state.due is None or self._attempt:
             return None
-        is_time = self._clock.monotonic() >= max(self._due_at, self._idle_until)
-        return self._state.due.not_before if is_time else None
+        since = max(self._due_at, self._idle_until)
+        return since if self._clock.monotonic() >= since else None
 
     def resume(self) -> None:
         """Takes up what an earlier process left: its state, and the run that it had started.

@@ -85,7 +85,8 @@ class Scheduler:
         for model in self._models:
             model.turn()
         if not any(model.is_running for model in self._models):
-            ready = {model: since for model in self._models if (since := model.ready_since)}
+            waits = {model: model.ready_since for model in self._models}
+            ready = {model: since for model, since in waits.items() if since is not None}
             if ready:
                 min(ready, key=ready.__getitem__).start_run()
         time.sleep(_TURN_SECONDS)
