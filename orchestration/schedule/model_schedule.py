@@ -169,7 +169,8 @@ class ModelSchedule:
         if due is None:
             return
         try:
-            self._save(due=due.model_copy(update={"started": self._clock.monotonic()}))
+            started = due.model_copy(update={"started": self._clock.monotonic()})
+            self._save(due=started, spans=self._triggers.spans)
             self._attempt = Attempt.start(self._command, self._output(due))
             process_id = self._attempt.process_id
             self._log.info("run %s begins: %s (process %s)", due.name, due.reason, process_id)

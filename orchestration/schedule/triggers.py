@@ -67,6 +67,11 @@ class Triggers:
         if self._watches:
             self._log.info("watching %s for new spans", self._spans)
 
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """The spans that were there at the last look, ascending."""
+        return tuple(sorted(self._there))
+
     def look_for_spans(self) -> bool:
         """Looks which spans there are, unless it did a moment ago; says whether one has arrived.
 
@@ -84,12 +89,13 @@ class Triggers:
     def asked(self, state: ScheduleState) -> Asked:
         """Returns what asks for a run."""
         asked = Asked()
-        if self._there != set(state.spans):
-            asked.changes["spans"] = tuple(sorted(self._there))
-            new = sorted(self._there - set(state.spans))
-            if new and self._watches:
-                plural = "s" if len(new) > 1 else ""
-                asked.reasons.append(f"new span{plural} {', '.join(map(str, new))}")
+        new = self._there.difference(state.spans)
+        if new and self._watches:
+            plural = "s" if len(new) > 1 else ""
+            asked.reasons.append(f"new span{plural} {', '.join(map(str, sorted(new)))}")
+            asked.changes["spans"] = self.spans
+        elif not self._there.issuperset(state.spans):
+            asked.changes["spans"] = tuple(sorted(self._there.intersection(state.spans)))
         if self._cron:
             self._ask_clock(self._cron, state, asked)
         return asked

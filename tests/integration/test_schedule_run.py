@@ -60,3 +60,18 @@ def arrive(watched: Path, span: int) -> None:
     made.mkdir(parents=True)
     (made / "images-idx3-ubyte").touch()
     made.rename(watched / str(span))
+
+
+def test_a_real_run_that_takes_too_long_is_stopped_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "runner.py", "schedule", "--once", "--json"]
+    command += ["--preset", "smoke", "--workdir", str(tmp_path), "--model-server", "embedded"]
+    command += ["--set", "schedule.max_run_seconds=4", "--set", "schedule.retries=0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["model"], result["status"]) == ("fashion_mnist", "failed")
+    reason = "the run was stopped: it took longer than schedule.max_run_seconds = 4"
+    assert result["reasons"] == [reason]
+    assert RunResult.model_validate_json(
+        (tmp_path / "runs" / f"{result['run_id']}.json").read_bytes()
+    ).reasons == [reason]

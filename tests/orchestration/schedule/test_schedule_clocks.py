@@ -270,6 +270,41 @@ def test_a_run_and_a_span_end_their_silences(
     assert silences(model) == ["no_data", "no_run"]
 
 
+@pytest.mark.parametrize("started_again", [False, True])
+def test_data_is_missed_by_a_schedule_that_only_the_clock_starts(
+    expecting, fake_run, clock, config: Config, tmp_path: Path, started_again: bool
+) -> None:
+    data = config.data.model_copy(update={"root": tmp_path / "data"})
+    rooted = expecting.model_copy(update={"data": data})
+    span = tmp_path / "data" / "spans" / "1"
+    span.mkdir(parents=True)
+    (span / "images-idx3-ubyte.gz").touch()
+    (span / "labels-idx1-ubyte.gz").touch()
+    model = nightly(rooted, fake_run, clock)
+    for _ in range(2):
+        clock.advance(hours=23.9)
+        assert asks(model)
+    assert silences(model) == []
+    clock.advance(hours=1)
+    model = nightly(rooted, fake_run, clock) if started_again else model
+    assert silences(model) == ["no_data"]
+
+
+def test_a_span_that_no_run_has_read_starts_one_when_spans_are_watched_again(
+    config: Config, fake_run, clock, tmp_path: Path
+) -> None:
+    span = tmp_path / "spans" / "1"
+    span.mkdir(parents=True)
+    (span / "images-idx3-ubyte.gz").touch()
+    (span / "labels-idx1-ubyte.gz").touch()
+    data = config.data.model_copy(update={"root": tmp_path})
+    rooted = config.model_copy(update={"data": data})
+    assert not asks(nightly(rooted, fake_run, clock))
+    watching = ModelSchedule(rooted, fake_run.command, watched=tmp_path / "spans", clock=clock)
+    watching.resume()
+    assert asks(watching)
+
+
 def test_a_run_that_hangs_is_a_silence(expecting, fake_run, clock) -> None:
     fake_run.hold()
     model = idle(with_schedule(expecting, max_run_seconds=1e9), fake_run, clock)

@@ -18,6 +18,7 @@ from orchestration.schedule.webhook import Webhook
 from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
 from runs.result import RunResult, Status
+from tests.conftest import ROOT
 from tests.orchestration.schedule.receiver import Receiver, receiving
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -115,22 +116,42 @@ def test_a_receiver_that_is_away_for_long_finds_the_newest_messages(
     assert waiting(tmp_path) == ["2", "3", "4"]
 
 
-SLACK = '{"text": {{ (model ~ ": " ~ status ~ "\\n" ~ reasons | join("\\n")) | tojson }}}'
+def documented(name: str) -> str:
+    """The template of that title in docs/schedule.md."""
+    page = (ROOT / "docs" / "schedule.md").read_text()
+    return page.partition(f'title="{name}"\n')[2].partition("```")[0]
 
 
-def test_a_template_shapes_the_body(
+def test_the_slack_template_of_the_documentation_gives_a_text(
     receiver: Receiver, tmp_path: Path, message: dict[str, Any]
 ) -> None:
     template = tmp_path / "slack.json.j2"
-    template.write_text(SLACK)
+    template.write_text(documented("slack.json.j2"))
     hook = webhook(receiver, tmp_path, template)
     hook.put("one", message)
     hook.put("no_run", {"model": "clothes", "status": "no_run", "reasons": ["nothing runs"]})
     assert hook.deliver()
     assert json.loads(receiver.bodies.get()) == {
-        "text": 'clothes: not_blessed\nclass "Shirt" & others: too low\nsecond\nline'
+        "text": '*clothes*: not_blessed\nclass "Shirt" & others: too low\nsecond\nline'
     }
-    assert json.loads(receiver.bodies.get()) == {"text": "clothes: no_run\nnothing runs"}
+    assert json.loads(receiver.bodies.get()) == {"text": "*clothes*: no_run\nnothing runs"}
+
+
+def test_the_teams_template_of_the_documentation_gives_a_card(
+    receiver: Receiver, tmp_path: Path, message: dict[str, Any]
+) -> None:
+    template = tmp_path / "teams.json.j2"
+    template.write_text(documented("teams.json.j2"))
+    hook = webhook(receiver, tmp_path, template)
+    hook.put("one", message)
+    hook.put("no_run", {"model": "clothes", "status": "no_run", "reasons": []})
+    assert hook.deliver()
+    bodies = [json.loads(receiver.bodies.get()) for _ in range(2)]
+    cards = [body["attachments"][0]["content"]["body"] for body in bodies]
+    assert [[block["text"] for block in card] for card in cards] == [
+        ["clothes: not_blessed", *message["reasons"], "accuracy 0.9123"],
+        ["clothes: no_run", "no accuracy"],
+    ]
 
 
 @pytest.mark.parametrize("text", ["{{ accuracy + 'x' }}", "{{ reasons.nothing() }}", None])
