@@ -131,7 +131,7 @@ class ModelSchedule:
         if self._clock.monotonic() < self._idle_until:
             return
         try:
-            self._report_silence()
+            self._take_note_of_spans()
             if self._attempt and self._state.due:
                 self._follow(self._state.due, self._attempt)
             else:
@@ -140,6 +140,7 @@ class ModelSchedule:
                     self.ask_for_run(", ".join(asked.reasons), **asked.changes)
                 elif asked.changes:
                     self._save(**asked.changes)
+            self._report_silence()
         except Exception as error:
             self._put_off(error)
 
@@ -200,8 +201,8 @@ class ModelSchedule:
             if not attempt.stop():
                 raise RuntimeError(f"run {due.name} does not end, not even by force")
         self._conclude(due, attempt)
-        attempt.discard()
         self._attempt = None
+        attempt.discard()
 
     def _conclude(self, due: DueRun, attempt: Attempt) -> None:
         """Brings the state behind an attempt that has ended."""
@@ -263,8 +264,15 @@ class ModelSchedule:
             )
         else:
             self._log.warning("run %s: %s: %s", due.name, result.status, reasons)
-        if self._on_result:
-            self._on_result(message)
+        self._hand_on(message)
+
+    def _hand_on(self, message: dict[str, Any]) -> None:
+        try:
+            if self._on_result:
+                self._on_result(message)
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            self._log.error("the result of run %s is not handed on: %s", message["run_id"], what)
 
     def _postpone(self, due: DueRun, seconds: float) -> None:
         not_before = self._clock.now() + timedelta(seconds=seconds)
@@ -276,11 +284,13 @@ class ModelSchedule:
         pause = first * 2.0 ** min(max(attempt - 2, 0), 30)
         return min(pause, max(first, _LONGEST_PAUSE_SECONDS))
 
-    def _report_silence(self) -> None:
+    def _take_note_of_spans(self) -> None:
         if self._triggers.look_for_spans():
             self._heartbeat.ended(Silence.NO_DATA)
             silences = {**self._state.silences, Silence.NO_DATA: 0}
             self._save(last_data_at=self._clock.now(), silences=silences)
+
+    def _report_silence(self) -> None:
         for overdue in self._heartbeat.overdue(self._state.silences):
             status = overdue.silence
             if self.webhook:
@@ -309,7 +319,7 @@ class ModelSchedule:
         """Removes what processes that were killed left half written or did not remove."""
         keep = {self._state_file, self._output(self._state.due) if self._state.due else None}
         for path in [*self._folder.glob("*.json"), *self._folder.rglob(".*.partial")]:
-            if path not in keep:
+            if path not in keep and path.is_file():
                 path.unlink()
 
 

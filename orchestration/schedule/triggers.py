@@ -60,6 +60,7 @@ class Triggers:
         self._next_time: datetime | None = None
         self._next_look = clock.monotonic()
         self._there: set[int] = set()
+        self._is_readable = True
 
     def resume(self, state: ScheduleState) -> None:
         """Starts from what an earlier process knew."""
@@ -73,17 +74,19 @@ class Triggers:
         return tuple(sorted(self._there))
 
     def look_for_spans(self) -> bool:
-        """Looks which spans there are, unless it did a moment ago; says whether one has arrived.
-
-        Raises:
-            OSError: when the folder cannot be read.
-        """
+        """Looks which spans there are, unless it did a moment ago; says whether one has arrived."""
         if self._clock.monotonic() < self._next_look:
             return False
         self._next_look = self._clock.monotonic() + self._poll_seconds
-        if not self._spans.is_dir():  # not made yet, or on a disk that is not there for a while
-            return False
-        before, self._there = self._there, set(list_spans(self._spans))
+        before = self._there
+        try:
+            if self._spans.is_dir():  # else not made yet, or on a disk that is not there
+                self._there = set(list_spans(self._spans))
+            self._is_readable = True
+        except OSError as error:
+            if self._is_readable:
+                self._log.error("spans cannot be looked for: %s", error)
+            self._is_readable = False
         return not self._there <= before
 
     def asked(self, state: ScheduleState) -> Asked:

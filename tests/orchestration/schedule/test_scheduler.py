@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from data.layout import spans_folder
 from files import lock
 from orchestration.schedule.attempt import Attempt
 from orchestration.schedule.model_schedule import ModelSchedule
@@ -389,6 +390,28 @@ def test_a_state_that_cannot_be_written_stops_nothing_but_the_turn(
 
 def _full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_receiver_of_results_that_fails_costs_a_line(config: Config, fake_run, caplog) -> None:
+    def closed(_: dict[str, Any]) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    assert once(config, fake_run, on_result=closed) == 0
+    assert "the result of run run-1 is not handed on: BrokenPipeError" in caplog.text
+    assert read_state(config).due is None
+
+
+def test_spans_that_cannot_be_read_cost_a_line_and_no_run(
+    config: Config, fake_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    def unreadable(_: Path) -> list[int]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("orchestration.schedule.triggers.list_spans", unreadable)
+    spans_folder(config.data_root).mkdir(parents=True)
+    assert once(config, fake_run) == 0
+    assert caplog.text.count("spans cannot be looked for") == 1
+    assert len(fake_run.calls()) == 1
 
 
 def test_a_request_while_a_retry_waits_neither_restarts_the_count_nor_the_pause(
