@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data.spans import IMAGES_FILE, LABELS_FILE
 from runs.result import RunResult, Status
 from tests.orchestration.schedule.receiver import Receiver, receiving
 
@@ -58,7 +59,8 @@ def test_a_new_span_is_trained_pushed_and_reported_and_a_run_without_news_is_not
 def arrive(watched: Path, span: int) -> None:
     made = watched / "made"
     made.mkdir(parents=True)
-    (made / "images-idx3-ubyte").touch()
+    for name in (IMAGES_FILE, LABELS_FILE):
+        (made / name).touch()
     made.rename(watched / str(span))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from data.layout import spans_folder
+from data.spans import IMAGES_FILE, LABELS_FILE
 from files import lock
 from orchestration.schedule.attempt import Attempt
 from orchestration.schedule.model_schedule import ModelSchedule
@@ -39,7 +40,8 @@ def write_state(config: Config, state: ScheduleState) -> None:
 def add_span(folder: Path, number: int) -> None:
     made = folder / f"{number}.partial"
     made.mkdir(parents=True)
-    (made / "images-idx3-ubyte").touch()
+    for name in (IMAGES_FILE, LABELS_FILE):
+        (made / name).touch()
     made.rename(folder / str(number))
 
 
@@ -77,6 +79,8 @@ def test_spans_that_arrive_during_a_run_lead_to_one_more_after_it(
     add_span(spans, 2)
     add_span(spans, 3)
     (spans / "notes").mkdir()
+    (spans / "4").mkdir()
+    (spans / "4" / f".{IMAGES_FILE}.half").touch()
     fake_run.release()
     eventually(lambda: read_state(config).spans == (1, 2, 3) and is_idle(config, 2, fake_run))
     assert served.stop() == 0
@@ -208,13 +212,23 @@ def test_a_lasting_failure_is_given_up_and_is_the_exit_status(
     assert read_state(config).due is None
 
 
-def test_a_refusal_is_not_retried(
-    config: Config, fake_run, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("verdict", "exit_code"),
+    [
+        ("not_blessed", 3),
+        ("infra_refused", 4),
+        ("data_refused", 5),
+        ("rolled_back", 6),
+        ("pushed_unconfirmed", 8),
+    ],
+)
+def test_a_verdict_is_not_retried(
+    config: Config, fake_run, verdict: str, exit_code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake_run.outcomes("data_refused")
-    assert once(config, fake_run) == 5
+    fake_run.outcomes(verdict)
+    assert once(config, fake_run) == exit_code
     assert len(fake_run.calls()) == 1
-    assert "data_refused: because of data_refused" in caplog.text
+    assert f"{verdict}: because of {verdict}" in caplog.text
 
 
 def test_a_busy_workdir_is_waited_for_and_costs_no_attempt(config: Config, fake_run) -> None:
