@@ -29,15 +29,17 @@ def kubeflow(
     as_json: options.Json = False,
 ) -> None:
     """Write the YAML for Kubeflow Pipelines; see docs/kubeflow.md."""
+    from orchestration.kubeflow.in_cluster import in_cluster
     from pipeline.settings.load import load_config
 
     settings = load_config(
         preset, config, overrides or [], infra_validation__model_server=model_server
     )
+    in_cluster(settings)  # Refuses at once what the compiler refuses after its imports.
     # Takes half a minute to import.
     from orchestration.kubeflow.compiler import compile_kubeflow
 
-    _show([compile_kubeflow(settings, output)], as_json)
+    _show([compile_kubeflow(settings, output, settings_file=config)], as_json)
 
 
 @app.command(
@@ -65,7 +67,7 @@ def airflow(
     # Takes half a minute to import.
     from orchestration.airflow.compiler import compile_airflow
 
-    _show(compile_airflow(settings, output), as_json)
+    _show(compile_airflow(settings, output, config), as_json)
 
 
 def _show(files: Sequence[Path], as_json: bool) -> None:

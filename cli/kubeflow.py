@@ -47,7 +47,7 @@ def submit(
     """Upload the pipeline and run it once."""
     settings = _load(host, config, preset, overrides)
     with _connected(settings) as client:
-        run = client.submit(package or _compiled(settings))
+        run = client.submit(package or _compiled(settings, config))
     typer.echo(
         run.model_dump_json() if as_json else f"run {run.run_id} of version {run.version_id}"
     )
@@ -70,7 +70,7 @@ def create(
     settings = _load(host, config, preset, overrides)
     with _connected(settings) as client:
         created = client.create_recurring_run(
-            package or _compiled(settings), cron or settings.schedule.cron
+            package or _compiled(settings, config), cron or settings.schedule.cron
         )
     _show([created], as_json)
 
@@ -83,8 +83,11 @@ def list_recurring_runs(
     as_json: options.Json = False,
 ) -> None:
     """Show all recurring runs of the experiment."""
-    with _connected(_load(host, config, None, overrides)) as client:
-        found = client.recurring_runs()
+    from pipeline.names import pipeline_name
+
+    settings = _load(host, config, None, overrides)
+    with _connected(settings) as client:
+        found = client.recurring_runs(pipeline_name(settings.serving.model_name))
     _show(found, as_json)
 
 
@@ -150,11 +153,14 @@ def _connected(settings: "Config") -> "Iterator[KubeflowClient]":
         raise typer.Exit(1) from None
 
 
-def _compiled(settings: "Config") -> Path:
+def _compiled(settings: "Config", settings_file: Path | None) -> Path:
+    from orchestration.kubeflow.in_cluster import in_cluster
+
+    in_cluster(settings)  # Refuses at once what the compiler refuses after its imports.
     typer.echo("compiling the pipeline, which takes half a minute", err=True)
     from orchestration.kubeflow.compiler import compile_kubeflow
 
-    return compile_kubeflow(settings, settings.workdir / "kubeflow")
+    return compile_kubeflow(settings, settings.workdir / "kubeflow", settings_file=settings_file)
 
 
 def _show(recurring_runs: "list[RecurringRun]", as_json: bool) -> None:

@@ -1,12 +1,13 @@
 """A compiled pipeline as a file: TFX's intermediate representation (IR) as the JSON of its proto.
 
-The file holds no secrets: a database password is asked of the environment by whoever connects.
+Beside the pipeline, the file says what it was compiled from (`orchestration.freshness`). It holds
+no secrets: a database password is asked of the environment by whoever connects.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from files.whole import write_whole
 from pipeline.settings.errors import UsageError
@@ -15,18 +16,30 @@ if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
 
 
-def write_ir(ir: "pipeline_pb2.Pipeline", path: Path) -> None:
-    """Writes the pipeline; a reader sees the old file or the new one."""
+_ORIGIN = "compiledFrom"
+
+
+def write_ir(
+    ir: "pipeline_pb2.Pipeline", path: Path, origin: dict[str, Any] | None = None
+) -> None:
+    """Writes the pipeline; a reader sees the old file or the new one.
+
+    Args:
+        ir: the compiled pipeline.
+        path: the file.
+        origin: what it was compiled from, JSON-like.
+    """
     from google.protobuf import json_format
 
-    write_whole(path, json_format.MessageToJson(ir, sort_keys=True) + "\n")
+    document = json_format.MessageToDict(ir) | {_ORIGIN: origin}
+    write_whole(path, json.dumps(document, indent=2, sort_keys=True) + "\n")
 
 
 def read_ir(path: Path) -> "pipeline_pb2.Pipeline":
     """Reads what `write_ir` wrote.
 
     Raises:
-        UsageError: when the file cannot be read or is no pipeline.
+        UsageError: when the file cannot be read or is not a pipeline.
     """
     # Their messages are packed as Any in the IR, which can be parsed only once they are known.
     from google.protobuf import json_format
@@ -38,8 +51,10 @@ def read_ir(path: Path) -> "pipeline_pb2.Pipeline":
     )
 
     try:
-        return json_format.Parse(path.read_text(), pipeline_pb2.Pipeline())
-    except (OSError, json_format.ParseError, UnicodeDecodeError) as error:
+        document = json.loads(path.read_text())
+        document.pop(_ORIGIN, None)
+        return json_format.ParseDict(document, pipeline_pb2.Pipeline())
+    except (OSError, ValueError, AttributeError, json_format.ParseError) as error:
         raise _unusable(path, error) from None
 
 
@@ -50,17 +65,19 @@ class Outline:
     Attributes:
         workdir: the workdir that it was compiled for.
         node_ids: its nodes, in an order in which they can run.
+        origin: what it was compiled from, JSON-like; None: that was not written down.
     """
 
     workdir: Path
     node_ids: list[str]
+    origin: dict[str, Any] | None
 
 
 def read_outline(path: Path) -> Outline:
     """Reads what needs no heavy import.
 
     Raises:
-        UsageError: when the file cannot be read or is no pipeline.
+        UsageError: when the file cannot be read or is not a pipeline.
     """
     try:
         ir = json.loads(path.read_text())
@@ -68,11 +85,11 @@ def read_outline(path: Path) -> Outline:
         nodes = [node["pipelineNode"]["nodeInfo"]["id"] for node in ir["nodes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unusable(path, error) from None
-    return Outline(Path(root).parent, nodes)
+    return Outline(Path(root).parent, nodes, ir.get(_ORIGIN))
 
 
 def _unusable(path: Path, error: Exception) -> UsageError:
     what = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
     return UsageError(
-        f"{path} is no compiled pipeline ({what}); `runner.py compile airflow` writes one"
+        f"{path} is not a compiled pipeline ({what}); `runner.py compile airflow` writes one"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from data.refusal import DataRefused
 from files import lock
+from orchestration.freshness import check_fresh
 from orchestration.ir import read_ir, read_outline
 from orchestration.progress import Progress
 from orchestration.terminal import redirect_to
@@ -60,6 +61,7 @@ def _check(options: argparse.Namespace) -> Path:
     if options.node_id not in outline.node_ids:
         known = ", ".join(outline.node_ids)
         raise UsageError(f"the pipeline has no node {options.node_id}; it has {known}")
+    check_fresh(options.ir)
     return outline.workdir
 
 

@@ -28,9 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the result of a run from its metadata.")
     parser.add_argument("ir", type=Path, metavar="IR.json", help="the compiled pipeline")
     parser.add_argument("run_id", metavar="RUN_ID", help="which run")
-    parser.add_argument(
-        "--last-span", type=int, default=0, metavar="N", help="the newest that was read [any]"
-    )
     options = parser.parse_args(arguments)
     try:
         workdir = read_outline(options.ir).workdir
@@ -44,32 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         ir = read_ir(options.ir)
+        data_root, serving_base = Path(_parameter(ir, "input_base")), _parameter(ir, "serving_dir")
         result = result_from_metadata(ir, options.run_id)
     except UsageError as error:
         print(error, file=terminal.stderr)
         return _BAD_USAGE
-    settle_blame(_data_root(ir), workdir / "runs", result)
+    settle_blame(data_root, workdir / "runs", result)
     result.write(workdir / "runs")
-    attach_report(result, workdir, _serving_base(ir), compiled=lambda: ir)
+    attach_report(result, workdir, serving_base, compiled=lambda: ir)
     result.write(workdir / "runs")
     print(result.model_dump_json(), file=terminal.stdout)
     return 0
 
 
-def _data_root(ir: "pipeline_pb2.Pipeline") -> Path:
+def _parameter(ir: "pipeline_pb2.Pipeline", name: str) -> str:
     for node in ir.nodes:
         parameters = node.pipeline_node.parameters.parameters
-        if "input_base" in parameters:
-            return Path(parameters["input_base"].field_value.string_value)
-    raise UsageError("the pipeline reads no data")
-
-
-def _serving_base(ir: "pipeline_pb2.Pipeline") -> str:
-    for node in ir.nodes:
-        parameters = node.pipeline_node.parameters.parameters
-        if "serving_dir" in parameters:
-            return str(parameters["serving_dir"].field_value.string_value)
-    raise UsageError("the pipeline serves no model")
+        if name in parameters and parameters[name].field_value.string_value:
+            return str(parameters[name].field_value.string_value)
+    raise UsageError(f"no node of the pipeline has the parameter {name}")
 
 
 if __name__ == "__main__":

@@ -33,9 +33,8 @@ from pipeline.fingerprint import node_fingerprints
 from pipeline.infra_validation import validation_spec
 from pipeline.metadata_connection import connection_config
 from pipeline.modeling.features import LABEL
+from pipeline.names import pipeline_name
 from pipeline.settings.config import Config
-
-PIPELINE_NAME = "fashion-mnist"
 
 # TFX stands in for a module that the functions of TensorFlow Data Validation import but no package
 # has any more. A Beam worker in another process has to import it before it reads such a function.
@@ -202,7 +201,7 @@ def create_pipeline(
         # Part of TFX's cache key, which does not see the code behind a node by itself.
         node.spec.exec_properties["fingerprint"] = fingerprints[node.id]
     return Pipeline(
-        pipeline_name=PIPELINE_NAME,
+        pipeline_name=pipeline_name(config.serving.model_name),
         pipeline_root=str(config.pipeline_root),
         metadata_connection_config=connection_config(config),
         components=nodes,

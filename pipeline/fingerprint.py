@@ -145,7 +145,7 @@ def run_fingerprint(config: Config, spans: Choice) -> str:
     return _digest(
         [
             node_fingerprints(config),
-            _module_digests(["pipeline.definition"]),
+            module_digests(["pipeline.definition"]),
             data.fingerprint(),
             config.serving_base,
             [config.tuning.minutes, config.tuning.trials] if config.tuning.enabled else None,
@@ -166,7 +166,7 @@ def basis_of(fingerprints: Mapping[str, str]) -> str:
 def _node_fingerprint(needs: Dependencies, config: Config) -> str:
     return _digest(
         [
-            _module_digests(needs.modules),
+            module_digests(needs.modules),
             {package: metadata.version(package) for package in needs.packages},
             needs.settings(config),
         ]
@@ -181,7 +181,7 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _module_digests(modules: Iterable[str]) -> dict[str, str]:
+def module_digests(modules: Iterable[str]) -> dict[str, str]:
     """Returns the SHA-256 of each module's source and of all first-party modules it imports."""
     found: dict[str, str] = {}
     waiting = list(modules)

@@ -63,7 +63,7 @@ def last_span(interval_start: datetime | None) -> int:
 
 with DAG(
     PLAN["dag_id"],
-    description="Trains, judges and pushes a Fashion-MNIST classifier.",
+    description=PLAN["description"],
     schedule=CronDataIntervalTimetable(PLAN["cron"], timezone=PLAN["time_zone"]),
     start_date=START or datetime(2020, 1, 1, tzinfo=UTC),
     catchup=START is not None,

@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import BaseModel
 from tfx.proto.orchestration import pipeline_pb2
 
-from pipeline.definition import PIPELINE_NAME
 from pipeline.settings.config import Config
 from pipeline.settings.paths import ROOT
 from runs.executions import LAST_SPAN_PARAMETER, node_ids
@@ -37,7 +36,8 @@ class Plan(BaseModel):
     """The DAG.
 
     Attributes:
-        dag_id: its name.
+        dag_id: its name, which tells it from the DAGs of other models.
+        description: what it does, for people.
         cron: when runs start, five fields.
         time_zone: of `cron` and `start`.
         start: the day of span 1; None: runs are not caught up and know no spans of their own.
@@ -53,6 +53,7 @@ class Plan(BaseModel):
     """
 
     dag_id: str
+    description: str
     cron: str
     time_zone: str
     start: date | None
@@ -84,7 +85,8 @@ def plan_of(config: Config, ir: pipeline_pb2.Pipeline, ir_path: Path) -> Plan:
     ]
     skipped = [] if config.push.fail_when_refused else model_refused
     return Plan(
-        dag_id=PIPELINE_NAME,
+        dag_id=ir.pipeline_info.id,
+        description=f"Trains, judges and pushes the model {config.serving.model_name}.",
         cron=schedule.cron,
         time_zone=schedule.time_zone,
         start=schedule.start,
@@ -100,10 +102,7 @@ def plan_of(config: Config, ir: pipeline_pb2.Pipeline, ir_path: Path) -> Plan:
         result=Task(
             id="result",
             upstream=[task.id for task in tasks if task.id not in followed],
-            command=[
-                *_module("orchestration.record_result", str(ir_path), _RUN_ID),
-                *_UP_TO_LAST_SPAN,
-            ],
+            command=_module("orchestration.record_result", str(ir_path), _RUN_ID),
         ),
     )
 

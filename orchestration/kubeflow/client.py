@@ -1,8 +1,6 @@
 """Runs and recurring runs of the compiled pipeline on a Kubeflow Pipelines server."""
 
 import contextlib
-import hashlib
-import logging
 import os
 import sys
 import warnings
@@ -13,14 +11,12 @@ from typing import Any
 import kfp
 import kfp_server_api
 import urllib3
-import yaml
 from pydantic import BaseModel
 
+from orchestration.kubeflow.package import check_settings, name_of, version_of
 from orchestration.schedule.cron import Cron, weekday_names
 from pipeline.settings.errors import UsageError
 from pipeline.settings.kubeflow import KubeflowSettings
-
-logger = logging.getLogger(__name__)
 
 _TOKEN_VARIABLE = "KUBEFLOW_TOKEN"
 _PAGE_SIZE = 100
@@ -74,12 +70,17 @@ class KubeflowClient:
             )
 
     def submit(self, package: Path) -> SubmittedRun:
-        """Uploads the compiled pipeline and runs it once."""
+        """Uploads the compiled pipeline and runs it once.
+
+        Raises:
+            UsageError: the settings have changed since it was compiled.
+        """
+        check_settings(package)
         with self._errors():
             experiment, pipeline, version = self._prepare(package)
             run = self._client.run_pipeline(
                 experiment_id=experiment,
-                job_name=f"{_pipeline_name(package)}-{_digest(package)}",
+                job_name=f"{name_of(package)}-{version_of(package)}",
                 pipeline_id=pipeline,
                 version_id=version,
                 pipeline_root=self._settings.pipeline_root,
@@ -98,12 +99,14 @@ class KubeflowClient:
             cron: minute, hour, day of the month, month and weekday, in the server's time zone.
 
         Raises:
-            UsageError: when the expression is not valid.
+            UsageError: the expression is not valid, or the settings have changed since the pipeline
+                was compiled.
         """
         expression = _with_seconds(cron)
-        name = _pipeline_name(package)
+        check_settings(package)
+        name = name_of(package)
         with self._errors():
-            for existing in self.recurring_runs():
+            for existing in self.recurring_runs(name):
                 if existing.name == name:
                     raise KubeflowError(
                         f"there is already a recurring run of {name}, "
@@ -122,10 +125,10 @@ class KubeflowClient:
             )
         return _recurring_run(created)
 
-    def recurring_runs(self) -> list[RecurringRun]:
-        """Returns all recurring runs of the experiment."""
+    def recurring_runs(self, pipeline: str) -> list[RecurringRun]:
+        """Returns all recurring runs of the experiment that a pipeline's runs belong to."""
         with self._errors():
-            experiment, page = self._experiment(), ""
+            experiment, page = self._experiment(pipeline), ""
             found: list[RecurringRun] = []
             while True:
                 answer = self._client.list_recurring_runs(
@@ -153,8 +156,8 @@ class KubeflowClient:
 
     def _prepare(self, package: Path) -> tuple[str, str, str]:
         """Returns the ids of the experiment, the pipeline and the uploaded version."""
-        experiment = self._experiment()
-        name, version_name = _pipeline_name(package), _digest(package)
+        name, version_name = name_of(package), version_of(package)
+        experiment = self._experiment(name)
         pipeline = self._client.get_pipeline_id(name)
         if pipeline is None:
             uploaded = self._client.upload_pipeline(
@@ -170,9 +173,9 @@ class KubeflowClient:
         )
         return experiment, pipeline, version.pipeline_version_id
 
-    def _experiment(self) -> str:
+    def _experiment(self, pipeline: str) -> str:
         experiment_id: str = self._client.create_experiment(
-            self._settings.experiment, namespace=self._settings.namespace
+            self._settings.experiment or pipeline, namespace=self._settings.namespace
         ).experiment_id
         return experiment_id
 
@@ -194,15 +197,6 @@ class KubeflowClient:
             ) from None
         except (urllib3.exceptions.HTTPError, TimeoutError) as error:
             raise KubeflowError(f"{self._settings.host} cannot be reached: {error}") from None
-
-
-def _pipeline_name(package: Path) -> str:
-    spec = next(yaml.safe_load_all(package.read_text()))
-    return str(spec["pipelineInfo"]["name"])
-
-
-def _digest(package: Path) -> str:
-    return hashlib.sha256(package.read_bytes()).hexdigest()[:12]
 
 
 def _with_seconds(cron: str) -> str:

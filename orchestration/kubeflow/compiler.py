@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
@@ -12,7 +11,9 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 from tfx.orchestration.pipeline import Pipeline
 
-from files.whole import write_whole
+from orchestration.freshness import Orchestrator, Origin, origin_of
+from orchestration.kubeflow.in_cluster import in_cluster
+from orchestration.kubeflow.package import write_package
 from orchestration.kubeflow.run_record import Step
 from pipeline.definition import create_pipeline
 from pipeline.settings.config import Config
@@ -30,19 +31,41 @@ _NEVER_CACHED = ("IdxExampleGen", "ServedModel", "Pusher")
 Document = dict[str, Any]
 
 
-def compile_kubeflow(config: Config, output: Path, image_root: str = IMAGE_ROOT) -> Path:
+def compile_kubeflow(
+    config: Config,
+    output: Path,
+    image_root: str = IMAGE_ROOT,
+    settings_file: Path | None = None,
+) -> Path:
     """Writes the compiled pipeline into a folder.
 
     Args:
         config: all settings; inside the cluster `kubeflow.workdir` is the workdir.
         output: the folder; it is made if it is not there.
         image_root: where this repository lies in the containers.
+        settings_file: the TOML file that settings were read from; the file is not submitted any
+            more when that has changed.
 
     Returns:
         The file: a PipelineSpec 2.1, followed by a PlatformSpec when a volume is to be mounted.
+
+    Raises:
+        UsageError: a pushed model would be lost with its container.
     """
-    in_cluster = config.model_copy(update={"workdir": Path(config.kubeflow.workdir)})
-    pipeline = create_pipeline(in_cluster)
+    inside = in_cluster(config)
+    pipeline = create_pipeline(inside)
+    nodes = [component.id for component in pipeline.components]
+    origin = origin_of(inside, Orchestrator.KUBEFLOW, nodes)
+    spec = _pipeline_spec(pipeline, inside, origin)
+    documents = [_in_image(spec, image_root)]
+    if config.kubeflow.volume_claim:
+        documents.append(_platform_spec(spec, config.kubeflow))
+    path = output / f"{pipeline.pipeline_info.pipeline_name}.yaml"
+    write_package(path, documents, settings_file)
+    return path
+
+
+def _pipeline_spec(pipeline: Pipeline, config: Config, origin: Origin) -> Document:
     runner = KubeflowV2DagRunner(
         KubeflowV2DagRunnerConfig(
             default_image=config.kubeflow.image,
@@ -50,20 +73,18 @@ def compile_kubeflow(config: Config, output: Path, image_root: str = IMAGE_ROOT)
             use_pipeline_spec_2_1=True,
         )
     )
-    spec = runner.run(pipeline, write_out=False)["pipelineSpec"]
+    spec: Document = runner.run(pipeline, write_out=False)["pipelineSpec"]
     for node in _NEVER_CACHED:
         del spec["root"]["dag"]["tasks"][node]["cachingOptions"]
     _name_as_kfp(spec)
     for component in pipeline.components:
         executor = spec["deploymentSpec"]["executors"][f"{component.id}_executor"]
-        executor["container"]["args"] += ["--proto_parameters", _proto_parameters(component)]
-        executor["container"]["args"] += ["--step", _step(component, pipeline, in_cluster)]
-    documents = [_in_image(spec, image_root)]
-    if config.kubeflow.volume_claim:
-        documents.append(_platform_spec(spec, config.kubeflow))
-    path = output / f"{pipeline.pipeline_info.pipeline_name}.yaml"
-    write_whole(path, yaml.safe_dump_all(documents, sort_keys=True))
-    return path
+        executor["container"]["args"] += [
+            *("--origin", origin.model_dump_json()),
+            *("--proto_parameters", _proto_parameters(component)),
+            *("--step", _step(component, origin.node_ids, config)),
+        ]
+    return spec
 
 
 def _proto_parameters(component: BaseComponent) -> str:
@@ -78,13 +99,13 @@ def _proto_parameters(component: BaseComponent) -> str:
     )
 
 
-def _step(component: BaseComponent, pipeline: Pipeline, config: Config) -> str:
+def _step(component: BaseComponent, node_ids: list[str], config: Config) -> str:
     return Step(
         node_id=component.id,
-        node_ids=[each.id for each in pipeline.components],
+        node_ids=node_ids,
         workdir=config.workdir,
         data_root=config.data_root,
-        window=config.data.window,
+        serving_base=config.serving_base,
         labels=config.data.labels,
     ).model_dump_json()
 

@@ -22,6 +22,7 @@ from tfx.types import Artifact
 from tfx.utils import import_utils
 
 from data.refusal import DataRefused
+from orchestration.freshness import changes_since
 from orchestration.kubeflow import invocation
 from orchestration.kubeflow.run_record import Step, StepRecorder, run_id_of
 from runs.result import Status
@@ -29,6 +30,8 @@ from runs.result import Status
 logger = logging.getLogger(__name__)
 
 Artifacts = dict[str, list[Artifact]]
+
+_BAD_USAGE = 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,19 +41,23 @@ def main(arguments: Sequence[str]) -> int:
         arguments: as the compiled pipeline has them; unknown ones are options for Beam.
 
     Returns:
-        The exit code: 0, or 5 when the data was refused.
+        The exit code: 0, 2 when the pipeline was compiled from other code than the image has, or 5
+        when the data was refused.
 
     Raises:
         Exception: whatever the executor raises.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--executor_class_path", required=True)
-    parser.add_argument("--json_serialized_invocation_args", type=json.loads, required=True)
-    parser.add_argument("--json_serialized_inputs_spec_args", type=json.loads, required=True)
-    parser.add_argument("--proto_parameters", type=json.loads, required=True)
-    parser.add_argument("--step", type=Step.model_validate_json, required=True)
-    known, beam_arguments = parser.parse_known_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    origin, rest = _origin_parser().parse_known_args(arguments)
+    # First, because other code may want other arguments, too.
+    if changes := changes_since(origin.origin):
+        logger.error(
+            "this image is not what the pipeline was compiled from (different: %s); build the "
+            "image, and `runner.py compile kubeflow ...` writes the pipeline anew",
+            changes,
+        )
+        return _BAD_USAGE
+    known, beam_arguments = _parser().parse_known_args(rest)
     invoked = known.json_serialized_invocation_args
     recorder = StepRecorder(known.step, run_id_of(invoked, known.step.node_id))
     try:
@@ -74,6 +81,22 @@ def main(arguments: Sequence[str]) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(output))
     return 0
+
+
+def _origin_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--origin", type=json.loads)
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--executor_class_path", required=True)
+    parser.add_argument("--json_serialized_invocation_args", type=json.loads, required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", type=json.loads, required=True)
+    parser.add_argument("--proto_parameters", type=json.loads, required=True)
+    parser.add_argument("--step", type=Step.model_validate_json, required=True)
+    return parser
 
 
 def _run(

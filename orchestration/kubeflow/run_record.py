@@ -1,8 +1,8 @@
 """Keeps a run's result and the quarantine on the volume, as its steps go by.
 
-Kubeflow's own metadata is out of reach of `rebuild`, so each step adds what it did to
-`<workdir>/runs/<run id>.json` itself. What it has no part in (the log, the preset, the fingerprint)
-stays empty.
+Kubeflow's own metadata is out of reach of `runs.rebuild`, so each step adds what it did to
+`<workdir>/runs/<run id>.json` itself. What no step knows (the log, the preset, the fingerprint) is
+left empty. The step that decides the run also writes its page, with what the result has.
 """
 
 import logging
@@ -18,6 +18,7 @@ from tfx.types import Artifact
 
 from data.refusal import DataRefused
 from files import lock
+from reporting.write import attach_report
 from runs import verdict
 from runs.blame import settle_blame
 from runs.result import NodeResult, NodeState, RunResult, Status
@@ -33,7 +34,7 @@ class Step(BaseModel):
         node_ids: all nodes, in an order in which they can run.
         workdir: the workdir in the containers.
         data_root: the folder with `base/` and `spans/` in them.
-        window: how many spans the run reads.
+        serving_base: the model's base path.
         labels: names of the classes, in the order of their ids.
     """
 
@@ -41,7 +42,7 @@ class Step(BaseModel):
     node_ids: list[str]
     workdir: Path
     data_root: Path
-    window: int
+    serving_base: str
     labels: tuple[str, ...]
 
 
@@ -60,7 +61,7 @@ class StepRecorder:
         self._started = time.monotonic()
 
     def done(self, outputs: Mapping[str, Sequence[Artifact]]) -> None:
-        """Takes over what the step's outputs say about the run."""
+        """Adds what the step's outputs say about the run."""
 
         def change(result: RunResult, node: NodeResult) -> None:
             if node.state is NodeState.FAILED:
@@ -95,8 +96,9 @@ class StepRecorder:
                 node = result.node(self._step.node_id)
                 change(result, node)
                 node.seconds = round(time.monotonic() - self._started, 1)
-            if result.finished_at:
-                settle_blame(self._step.data_root, self._step.workdir / "runs", result)
+                if result.finished_at:
+                    settle_blame(self._step.data_root, self._step.workdir / "runs", result)
+                    attach_report(result, self._step.workdir, self._step.serving_base)
         except OSError as error:
             logger.warning("the run's record cannot be written: %s", error)
 

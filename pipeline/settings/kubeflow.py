@@ -17,7 +17,9 @@ class KubeflowSettings(Settings):
     )
     host: str | None = Field(None, description="address of the Kubeflow Pipelines API")
     namespace: str | None = Field(None, description="of the experiment, where users have their own")
-    experiment: str = Field("fashion-mnist", description="that submitted runs belong to")
+    experiment: str | None = Field(
+        None, description="that submitted runs belong to; None: it is called as the pipeline"
+    )
     pipeline_root: str | None = Field(
         None,
         description="where artifacts go (minio://bucket/path); None: the cluster's default",

@@ -72,7 +72,7 @@ def _sources(
     file: Path | None, overrides: Sequence[str], flags: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     if file:
-        yield _read_toml(file)
+        yield read_settings_file(file)
     yield _read_environment()
     for override in overrides:
         yield _parse_override(override)
@@ -81,7 +81,12 @@ def _sources(
             yield _nested(name.split("__"), value)
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_settings_file(file: Path) -> dict[str, Any]:
+    """Reads a TOML file of settings, which may be wrong ones.
+
+    Raises:
+        UsageError: when it cannot be read or is not TOML.
+    """
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:

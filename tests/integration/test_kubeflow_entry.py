@@ -86,9 +86,9 @@ class Backend:
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Document:
     folder = tmp_path_factory.mktemp("kubeflow")
-    config = load_config("smoke", overrides=[f"kubeflow.workdir={folder}/work"])
+    config = load_config("smoke", overrides=[f"kubeflow.workdir={folder}/work", "kubeflow.volume_claim=x"])
     package = compile_kubeflow(config, folder, image_root=str(ROOT))
-    loaded: Document = yaml.safe_load(package.read_text())
+    loaded: Document = next(yaml.safe_load_all(package.read_text()))
     return loaded
 
 

@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> Config:
     workdir.mkdir()
     return load_config(
         "smoke",
-        overrides=[f"kubeflow.workdir={workdir}"],
+        overrides=[f"kubeflow.workdir={workdir}", "kubeflow.volume_claim=stands-for-it"],
         infra_validation__model_server="embedded",
     )
 

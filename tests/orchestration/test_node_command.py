@@ -50,7 +50,7 @@ def test_an_unknown_node_is_bad_usage(ir_path: Path) -> None:
 def test_a_file_that_is_missing_is_bad_usage(tmp_path: Path) -> None:
     done = run(tmp_path / "missing.json", "monday", "Trainer")
     assert done.returncode == 2
-    assert "missing.json is no compiled pipeline (No such file or directory)" in done.stderr
+    assert "missing.json is not a compiled pipeline (No such file or directory)" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["Trainer", "run"])

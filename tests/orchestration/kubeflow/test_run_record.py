@@ -33,7 +33,7 @@ def recorder(root: Path, node_id: str) -> StepRecorder:
         node_ids=["IdxExampleGen", "AnomalyGate", "ServedModel", "ModelDiff", "Pusher"],
         workdir=root,
         data_root=root / "data",
-        window=2,
+        serving_base=str(root / "serving"),
         labels=CLASS_LABELS,
     )
     return StepRecorder(step, RUN)
@@ -67,14 +67,30 @@ def test_the_result_grows_with_each_step_and_ends_with_the_push(root: Path) -> N
     assert quarantined(root / "data") == {}
 
 
-def test_refused_data_ends_the_run_and_quarantines_the_newest_span_once(root: Path) -> None:
+def test_refused_data_ends_the_run_and_quarantines_the_span_to_blame_once(root: Path) -> None:
     for _ in range(2):
-        recorder(root, "AnomalyGate").failed(DataRefused(["label drifts"]))
+        recorder(root, "AnomalyGate").failed(DataRefused(["label drifts"], blamed_spans=[1]))
+        spans.add(root / "data", np.full([4, 28, 28], 3, np.uint8), np.zeros(4, np.uint8))
     found = result(root)
     assert (found.status, found.reasons) == (Status.DATA_REFUSED, ["label drifts"])
-    assert found.blamed_spans == [2]
+    assert found.blamed_spans == [1]
     assert found.node("AnomalyGate").state is NodeState.FAILED
-    assert list(quarantined(root / "data")) == [2]
+    assert list(quarantined(root / "data")) == [1]
+
+
+def test_refused_data_that_no_span_is_to_blame_for_stays(root: Path) -> None:
+    recorder(root, "IdxExampleGen").failed(DataRefused(["the base set is damaged"]))
+    assert (result(root).status, result(root).blamed_spans) == (Status.DATA_REFUSED, [])
+    assert quarantined(root / "data") == {}
+
+
+def test_the_step_that_decides_the_run_writes_its_page(root: Path) -> None:
+    recorder(root, "ServedModel").done({})
+    assert result(root).report is None
+    recorder(root, "Pusher").done({"pushed_model": [pushed(7)]})
+    page = result(root).report
+    assert page == root / "reports" / RUN / "index.html"
+    assert "version 7" in page.read_text()
 
 
 def test_a_retry_that_succeeds_takes_the_failure_back(root: Path) -> None:
