@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 _ORIGIN = "compiledFrom"
 
 
-def write_ir(
-    ir: "pipeline_pb2.Pipeline", path: Path, origin: dict[str, Any] | None = None
-) -> None:
+def write_ir(ir: "pipeline_pb2.Pipeline", path: Path, origin: dict[str, Any] | None = None) -> None:
     """Writes the pipeline; a reader sees the old file or the new one.
 
     Args:

@@ -16,9 +16,7 @@ from runs.executions import LAST_SPAN_PARAMETER, node_ids
 _DAG_FILE = Path(__file__).with_name("dag_file.py")
 
 
-def compile_airflow(
-    config: Config, output: Path, settings_file: Path | None = None
-) -> list[Path]:
+def compile_airflow(config: Config, output: Path, settings_file: Path | None = None) -> list[Path]:
     """Writes the DAG file, what it reads, and the compiled pipeline beside it.
 
     Args:

@@ -26,4 +26,6 @@ def _outlives_container(config: Config) -> bool:
     if config.pushes_to_uri:
         return not config.serving_base.startswith("file:")
     volume = config.workdir.resolve()
-    return bool(config.kubeflow.volume_claim) and config.serving_dir.resolve().is_relative_to(volume)
+    return bool(config.kubeflow.volume_claim) and config.serving_dir.resolve().is_relative_to(
+        volume
+    )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from orchestration.kubeflow.client import KubeflowClient, KubeflowError
+from orchestration.kubeflow.package import write_package
 from pipeline.settings.errors import UsageError
 from pipeline.settings.kubeflow import KubeflowSettings
 
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "/apis/v2beta1"
+NAME = "fashion-mnist"
 
 
 class KubeflowApi(ThreadingHTTPServer):
@@ -179,6 +182,38 @@ def test_a_changed_pipeline_is_a_new_version_and_an_unchanged_one_is_not(
     assert len(api.kept["runs"]) == 3
 
 
+def test_every_pipeline_has_an_experiment_of_its_own_unless_one_is_set(
+    api: KubeflowApi, client: KubeflowClient, package: Path
+) -> None:
+    other = package.with_name("other.yaml")
+    other.write_text("pipelineInfo: {name: other}\n")
+    shared = KubeflowClient(KubeflowSettings(host=api.host, experiment="shared"))
+    for each in (client, shared):
+        for path in (package, other):
+            each.submit(path)
+    experiments = [entry["display_name"] for entry in api.kept["experiments"]]
+    assert sorted(set(experiments)) == ["fashion-mnist", "other", "shared"]
+    assert [entry["display_name"] for entry in api.kept["pipelines"]] == ["fashion-mnist", "other"]
+
+
+def test_a_package_whose_settings_were_edited_is_not_submitted(
+    api: KubeflowApi, client: KubeflowClient, tmp_path: Path
+) -> None:
+    settings, package = tmp_path / "production.toml", tmp_path / "build" / "fashion-mnist.yaml"
+    settings.write_text("training.epochs = 3")
+    write_package(package, [{"pipelineInfo": {"name": NAME}}], settings)
+    client.submit(package)
+    settings.write_text("training.epochs = 4")
+    before = list(api.requests)
+    for act in (client.submit, partial(client.create_recurring_run, cron="0 3 * * *")):
+        with pytest.raises(UsageError, match=r"changed: training.epochs .*compile kubeflow"):
+            act(package)
+    assert api.requests == before
+    # As on another machine.
+    settings.unlink()
+    client.submit(package)
+
+
 def test_a_recurring_run_is_created_listed_disabled_enabled_and_deleted(
     api: KubeflowApi, client: KubeflowClient, package: Path
 ) -> None:
@@ -187,13 +222,13 @@ def test_a_recurring_run_is_created_listed_disabled_enabled_and_deleted(
     assert body["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * mon,tue,wed,thu,fri"
     assert body["max_concurrency"] == 1
     assert body["no_catchup"] is True
-    assert client.recurring_runs() == [created]
+    assert client.recurring_runs(NAME) == [created]
     client.disable_recurring_run(created.recurring_run_id)
-    assert not client.recurring_runs()[0].enabled
+    assert not client.recurring_runs(NAME)[0].enabled
     client.enable_recurring_run(created.recurring_run_id)
-    assert client.recurring_runs()[0].enabled
+    assert client.recurring_runs(NAME)[0].enabled
     client.delete_recurring_run(created.recurring_run_id)
-    assert client.recurring_runs() == []
+    assert client.recurring_runs(NAME) == []
 
 
 def test_a_second_recurring_run_of_the_same_pipeline_is_refused(
@@ -210,7 +245,7 @@ def test_all_pages_of_recurring_runs_are_read(
     for name in ("first", "second"):
         package.write_text(f"pipelineInfo: {{name: {name}}}\n")
         client.create_recurring_run(package, "0 3 * * *")
-    assert [entry.name for entry in client.recurring_runs()] == ["first", "second"]
+    assert [entry.name for entry in client.recurring_runs(NAME)] == ["first", "second"]
 
 
 def test_a_wrong_cron_expression_is_refused_before_anything_is_uploaded(
@@ -225,7 +260,7 @@ def test_the_token_of_the_environment_is_sent(
     api: KubeflowApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_TOKEN", "secret")
-    KubeflowClient(KubeflowSettings(host=api.host)).recurring_runs()
+    KubeflowClient(KubeflowSettings(host=api.host)).recurring_runs(NAME)
     assert "Bearer secret" in api.tokens
 
 

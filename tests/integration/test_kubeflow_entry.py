@@ -86,7 +86,9 @@ class Backend:
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Document:
     folder = tmp_path_factory.mktemp("kubeflow")
-    config = load_config("smoke", overrides=[f"kubeflow.workdir={folder}/work", "kubeflow.volume_claim=x"])
+    config = load_config(
+        "smoke", overrides=[f"kubeflow.workdir={folder}/work", "kubeflow.volume_claim=x"]
+    )
     package = compile_kubeflow(config, folder, image_root=str(ROOT))
     loaded: Document = next(yaml.safe_load_all(package.read_text()))
     return loaded
@@ -132,6 +134,18 @@ def test_data_nodes_run_in_a_row_without_a_driver_and_without_a_baseline(
     baseline = backend.outputs["StatisticsGen", "statistics"]
     backend.outputs["ServedModel", "statistics"] = baseline
     assert backend.run("SpanDistributionValidator") == 0
+
+
+def test_an_image_with_other_code_stops_every_step_with_a_sentence(
+    spec: Document, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = json.loads(json.dumps(spec).replace("pipeline/modeling", "pipeline/modelling"))
+    for node in ("IdxExampleGen", "ImportSchemaGen"):
+        caplog.clear()
+        assert Backend(other, tmp_path).run(node) == 2
+        (said,) = caplog.messages
+        assert "different: the code in pipeline/modeling" in said
+        assert "`runner.py compile kubeflow ...` writes the pipeline anew" in said
 
 
 def test_refused_data_is_exit_code_5_with_its_reasons_in_the_log(

@@ -144,4 +144,4 @@ def test_the_task_stops_with_the_sentence_and_exit_code_2_before_tensorflow_is_i
     assert len(said) == 1
     assert "training.epochs" in said[0]
     assert "| tensorflow" not in done.stderr
-    assert not (folder / "var").exists()
+    assert not (folder / "var" / "logs").exists()

@@ -11,7 +11,9 @@ import pytest
 
 from files import lock
 from orchestration import launch, node
+from orchestration.freshness import Orchestrator, origin_of
 from orchestration.terminal import Terminal
+from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
 from runs import executions, rebuild
 from runs.result import RunResult, Status
@@ -19,10 +21,12 @@ from runs.result import RunResult, Status
 
 @pytest.fixture
 def ir_path(tmp_path: Path) -> Path:
+    origin = origin_of(load_config("smoke"), Orchestrator.AIRFLOW, ["Trainer"])
     root = {"defaultValue": {"stringValue": str(tmp_path / "var" / "pipeline_root")}}
     ir = {
         "runtimeSpec": {"pipelineRoot": {"runtimeParameter": root}},
         "nodes": [{"pipelineNode": {"nodeInfo": {"id": "Trainer"}}}],
+        "compiledFrom": origin.model_dump(mode="json"),
     }
     path = tmp_path / "small.ir.json"
     path.write_text(json.dumps(ir))
@@ -76,7 +80,7 @@ def test_pusher_exits_as_the_run_that_refused_the_model(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ir_path.write_text(ir_path.read_text().replace("Trainer", "Pusher"))
+    ir_path.write_text(ir_path.read_text().replace('"id": "Trainer"', '"id": "Pusher"'))
     refused = RunResult(run_id="monday", started_at=datetime.now(UTC))
     refused.finish(Status.NOT_BLESSED, ["accuracy is 0.5, required is at least 0.9"])
 

@@ -76,7 +76,7 @@ def recorded(
     return written
 
 
-def test_a_span_that_stopped_the_run_is_left_out_once_however_often_it_is_recorded(
+def test_a_span_that_arrived_after_the_run_is_never_blamed_however_often_it_is_recorded(
     ir_path: Path,
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -85,7 +85,8 @@ def test_a_span_that_stopped_the_run_is_left_out_once_however_often_it_is_record
     (root / "spans" / "3" / spans.LABELS_FILE).write_bytes(b"half of a file")
     with pytest.raises(DataRefused):
         launch.run_node(executions.with_run_id(read_ir(ir_path), RUN_ID), "IdxExampleGen")
-    for _ in range(2):
+    for seed in (4, 5):
+        add_span(root, seed)
         result = recorded(ir_path, monkeypatch, capsys)
         assert (result.status, result.blamed_spans) == (Status.DATA_REFUSED, [3])
         assert list(quarantined(root)) == [3]

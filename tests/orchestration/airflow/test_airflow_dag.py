@@ -187,6 +187,20 @@ def test_tasks_run_by_this_projects_interpreter_in_its_folder(dag: Path) -> None
     assert read_outline(dag.with_suffix(".ir.json")).workdir == dag.parent.parent / "var"
 
 
+def test_the_dags_of_two_models_with_names_alike_lie_side_by_side_in_one_folder(
+    tmp_path: Path,
+) -> None:
+    dags = [compiled(tmp_path, f"serving.model_name='{name}'") for name in ("a_b", "a-b", "a_b.ir")]
+    assert len(list((tmp_path / "dags").iterdir())) == 3 * len(dags)
+    found = [seen(dag) for dag in dags]
+    assert len({each["dag_id"] for each in found}) == len(dags)
+    for dag in dags:
+        commands = [
+            task["command"] for task in json.loads(dag.with_suffix(".json").read_text())["tasks"]
+        ]
+        assert all(str(dag.with_suffix(".ir.json")) in command for command in commands)
+
+
 def test_no_password_is_written_and_tasks_run_beside_each_other_on_postgresql(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import yaml
 from kfp import components
 
 from orchestration.kubeflow.compiler import compile_kubeflow
+from orchestration.kubeflow.package import name_of
 from pipeline.fingerprint import NODES
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
@@ -113,6 +114,16 @@ def test_the_volume_is_mounted_in_every_step(documents: list[Document], spec: Do
         (mount,) = executor["pvcMount"]
         assert mount["mountPath"] == "/mnt/fashion-mnist"
         assert mount["pvcNameParameter"]["runtimeValue"]["constant"] == "fashion"
+
+
+def test_two_models_are_two_pipelines(tmp_path: Path) -> None:
+    names = set()
+    for model in ("a_b", "a-b"):
+        overrides = ["kubeflow.volume_claim=fashion", f"serving.model_name={model}"]
+        package = compile_kubeflow(load_config("smoke", overrides=overrides), tmp_path)
+        names.add(name_of(package))
+        assert package.name == f"{name_of(package)}.yaml"
+    assert len(names) == len(list(tmp_path.glob("*.yaml"))) == 2
 
 
 def test_compiling_again_gives_the_same_bytes(package: Path, config: Config) -> None:
