@@ -5,8 +5,11 @@ interpreter runs every task: Airflow lives in an environment of its own.
 """
 
 import json
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +24,9 @@ from airflow.sdk.exceptions import (
 PLAN = json.loads(Path(__file__).with_suffix(".json").read_text())
 ZONE = ZoneInfo(PLAN["time_zone"])
 START = datetime.fromisoformat(PLAN["start"]).replace(tzinfo=ZONE) if PLAN["start"] else None
+
+# Between interrupting and killing; Airflow itself kills the task a minute after it was to stop.
+GRACE_SECONDS = 30
 
 
 class ProjectCommand(BaseOperator):
@@ -50,8 +56,18 @@ class ProjectCommand(BaseOperator):
             raise AirflowException(f"exit code {done.exit_code}: {done.output}")
 
     def on_kill(self) -> None:
-        """Interrupts the command, when the task times out or is stopped."""
+        """Interrupts the command when the task times out or is stopped, and kills it if need be.
+
+        A command that went on would hold up the next attempt, which waits for it.
+        """
+        command = self._hook.sub_process
+        if command is None:
+            return
         self._hook.send_sigterm()
+        try:
+            command.wait(GRACE_SECONDS)
+        except TimeoutExpired:
+            os.killpg(command.pid, signal.SIGKILL)
 
 
 def last_span(interval_start: datetime | None) -> int:

@@ -50,15 +50,21 @@ class Airflow:
 
     def compile(self, *settings: str) -> None:
         """Writes the DAG for the smoke preset with further settings."""
+        self.settings_file.write_text("[schedule]\nretry_delay_seconds = 1\n")
         command = [sys.executable, "runner.py", "compile", "airflow", "--preset=smoke"]
+        command += [f"--config={self.settings_file}"]
         command += [f"--output={self.home / 'dags'}", f"--workdir={self.workdir}"]
         command += ["--model-server=embedded", "--set=schedule.cron='0 0 * * *'"]
         command += [f"--set=schedule.start='{self.first_day:%Y-%m-%d}'"]
-        command += ["--set=schedule.retry_delay_seconds=1"]
         command += [f"--set={setting}" for setting in settings]
         subprocess.run(command, cwd=ROOT, check=True)
 
-    def run(self, *arguments: str) -> str:
+    @property
+    def settings_file(self) -> Path:
+        """The file that the DAG's settings are read from."""
+        return self.home / "production.toml"
+
+    def run(self, *arguments: str, succeeds: bool = True) -> str:
         """Runs `airflow` with these arguments and returns what it printed."""
         done = subprocess.run(
             [self.program, *arguments],
@@ -67,7 +73,7 @@ class Airflow:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, done.stdout
+        assert (done.returncode == 0) or not succeeds, done.stdout
         return done.stdout
 
     def query(self, sql: str, *values: str) -> list[tuple[str, ...]]:
@@ -193,6 +199,36 @@ def test_a_test_run_of_the_dag_pushes_a_model_as_accurate_as_a_local_run_does(
     assert result.accuracy == smoke_run.result.accuracy
 
 
+def test_a_task_that_is_cleared_after_its_push_pushes_nothing(airflow: Airflow) -> None:
+    versions = set((airflow.workdir / "serving" / "fashion_mnist").iterdir())
+    run_id, *_ = airflow.runs()
+    plan = json.loads((airflow.home / "dags" / "fashion_mnist.json").read_text())
+    (command,) = (task["command"] for task in plan["tasks"] if task["id"] == "Pusher")
+    again = [word.replace("{{ run_id }}", run_id) for word in command]
+    subprocess.run(again, cwd=ROOT, check=True)
+    assert set((airflow.workdir / "serving" / "fashion_mnist").iterdir()) == versions
+
+
+def test_a_dag_whose_settings_were_edited_stops_with_the_reason_and_without_retries(
+    airflow: Airflow,
+) -> None:
+    airflow.settings_file.write_text("[schedule]\nretry_delay_seconds = 2\n")
+    states, output = _failed_run(airflow)
+    airflow.compile()
+    assert states["IdxExampleGen"] == "failed"
+    assert "Pusher" not in {task for task, state in states.items() if state == "success"}
+    assert "changed: schedule.retry_delay_seconds in" in output
+    assert "up_for_retry" not in states.values()
+
+
+def test_a_task_ends_at_its_time_limit(airflow: Airflow) -> None:
+    airflow.compile("schedule.node_timeout_seconds=3", "schedule.retries=0")
+    states, output = _failed_run(airflow)
+    airflow.compile()
+    assert states["IdxExampleGen"] == "failed"
+    assert "AirflowTaskTimeout" in output
+
+
 def test_a_scheduled_run_and_a_backfill_succeed_and_know_their_spans(
     airflow: Airflow, record_result: RecordResult
 ) -> None:
@@ -232,6 +268,14 @@ def test_a_refused_model_ends_pusher_as_skipped_with_the_reason(airflow: Airflow
     assert airflow.runs()[run_id][1] == "success"
     assert "required is at least 0.9990" in output
     assert airflow.result(run_id).status is Status.NOT_BLESSED
+
+
+def _failed_run(airflow: Airflow) -> tuple[dict[str, str], str]:
+    """Returns the states of the tasks of a test run that fails, and what it printed."""
+    before = airflow.runs()
+    output = airflow.run("dags", "test", DAG, succeeds=False)
+    (run_id,) = airflow.runs().keys() - before
+    return airflow.task_states(run_id), output
 
 
 def _wait_for(airflow: Airflow, types: set[str]) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The DAG as it is written, and as Airflow sees it: with stand-ins for Airflow's own modules."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,18 +36,23 @@ class AirflowFailException(AirflowException): ...
 class AirflowSkipException(AirflowException): ...
 """,
     "airflow/providers/standard/hooks/subprocess.py": """
-import subprocess, types
+import os, signal, subprocess, types
 class SubprocessHook:
+    sub_process = None
     def run_command(self, command, cwd):
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-        lines = done.stdout.splitlines() or [""]
-        return types.SimpleNamespace(exit_code=done.returncode, output=lines[-1])
+        self.sub_process = subprocess.Popen(
+            command, cwd=cwd, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        lines = self.sub_process.stdout.read().splitlines() or [""]
+        return types.SimpleNamespace(exit_code=self.sub_process.wait(), output=lines[-1])
+    def send_sigterm(self):
+        os.killpg(os.getpgid(self.sub_process.pid), signal.SIGTERM)
 """,
 }
 
 # Prints what parsing the DAG file gave, and what it imported.
 LOOK = """
-import json, runpy, sys
+import json, runpy, subprocess, sys
 from datetime import datetime
 found = runpy.run_path(sys.argv[1])
 dag = found["DAG"].last
@@ -59,6 +65,19 @@ def ending(code):
         return [type(error).__name__, str(error)]
     return ["", ""]
 
+def killed(on_sigterm):
+    command = found["ProjectCommand"](task_id="t", command=[])
+    command.on_kill.__globals__["GRACE_SECONDS"] = 1
+    command.on_kill()  # Before it was started, there is nothing to stop.
+    code = f"import signal, time; signal.signal(signal.SIGTERM, {on_sigterm});"
+    code += "print(flush=True); time.sleep(600)"
+    process = command._hook.sub_process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
+    )
+    process.stdout.readline()
+    command.on_kill()
+    return process.wait()
+
 print(json.dumps({
     "dag_id": dag.dag_id,
     "cron": dag.arguments["schedule"].cron,
@@ -68,6 +87,7 @@ print(json.dumps({
     "retries": dag.arguments["default_args"]["retries"],
     "timeout": dag.arguments["default_args"]["execution_timeout"].total_seconds(),
     "tasks": {name: [task.upstream, task.teardown] for name, task in found["tasks"].items()},
+    "killed": [killed(how) for how in ("lambda *_: exit(130)", "signal.SIG_IGN")],
     "endings": {code: ending(code) for code in (0, 1, 3, 4, 5, 6, 7, 130)},
     "spans": [found["last_span"](day and datetime.fromisoformat(day)) for day in (
         None, "2026-03-01T02:00:00+00:00", "2026-03-01T23:30:00+00:00", "2026-03-08T02:00:00+00:00"
@@ -159,6 +179,10 @@ def test_a_refused_model_is_skipped_and_refused_data_is_not_tried_again(parsed: 
     assert endings["5"] == ["AirflowFailException", "the reason"]
     for may_pass in ("1", "7", "130"):
         assert endings[may_pass][0] == "AirflowException"
+
+
+def test_what_is_stopped_or_times_out_is_interrupted_and_then_killed(parsed: dict) -> None:
+    assert parsed["killed"] == [130, -signal.SIGKILL]
 
 
 def test_a_refused_model_fails_where_that_is_asked_for(tmp_path: Path) -> None:
