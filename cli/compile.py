@@ -19,7 +19,9 @@ app = typer.Typer(
 Output = Annotated[Path, typer.Option(help="The folder that the files are written to.")]
 
 
-@app.command(epilog=options.examples("compile kubeflow --output compiled/"))
+@app.command(
+    epilog=options.examples("compile kubeflow --output build/ --set kubeflow.volume_claim=models")
+)
 def kubeflow(
     output: Output,
     config: options.ConfigFile = None,

@@ -35,7 +35,7 @@ Package = Annotated[
 RecurringRunId = Annotated[str, typer.Argument(help="As `list` shows it.")]
 
 
-@app.command(epilog=options.examples("kubeflow submit --host http://localhost:8888"))
+@app.command(epilog=options.examples("kubeflow submit --package build/fashion-mnist.yaml"))
 def submit(
     package: Package = None,
     host: Host = None,
@@ -53,7 +53,9 @@ def submit(
     )
 
 
-@schedule.command(epilog=options.examples('kubeflow schedule create --cron "0 3 * * *"'))
+@schedule.command(
+    epilog=options.examples('kubeflow schedule create --config production.toml --cron "0 3 * * *"')
+)
 def create(
     cron: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """The command of every container of the compiled pipeline: runs one node's executor.
 
-TFX's own entry point stands on Vertex AI. On the open-source backend it stumbles over the log
-artifact, the lost input types and the URIs, and it knows no output without artifacts.
+TFX's own entry point is made for Vertex AI. On the open-source backend it fails on the log
+artifact, the lost input types and the URIs, and it cannot hand on an output without artifacts.
 """
 
 import argparse
@@ -58,10 +58,14 @@ def main(arguments: Sequence[str]) -> int:
         )
         return _BAD_USAGE
     known, beam_arguments = _parser().parse_known_args(rest)
+    return _run_step(known, beam_arguments)
+
+
+def _run_step(known: argparse.Namespace, beam_arguments: list[str]) -> int:
     invoked = known.json_serialized_invocation_args
     recorder = StepRecorder(known.step, run_id_of(invoked, known.step.node_id))
     try:
-        output, outputs = _run(
+        output, outputs = _execute(
             import_utils.import_class_by_path(known.executor_class_path),
             invoked,
             known.json_serialized_inputs_spec_args,
@@ -99,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(
+def _execute(
     executor_class: type[base_executor.BaseExecutor],
     invoked: invocation.Json,
     inputs_spec: invocation.Json,

@@ -38,36 +38,27 @@ def readable_by_tfx(invocation: Json, inputs: Json) -> Json:
         inputs: the component's input definitions (ComponentInputsSpec), which have the types that
             the backend loses on the way from one task to the next.
     """
-    types = {name: spec["artifactType"] for name, spec in inputs.get("artifacts", {}).items()}
+    types = {
+        name: {"type": spec["artifactType"]} for name, spec in inputs.get("artifacts", {}).items()
+    }
     given = invocation.get("inputs", {})
     wanted = invocation.get("outputs", {})
+    read = given.get("artifacts", {}).items()
+    written = wanted.get("artifacts", {}).items()
     return {
-        "inputs": given
-        | {
-            "artifacts": {
-                name: {
-                    "artifacts": [
-                        artifact | {"uri": local_path(artifact["uri"]), "type": types[name]}
-                        for artifact in entry.get("artifacts", [])
-                        if not artifact.get("metadata", {}).get(_WITHDRAWN)
-                    ]
-                }
-                for name, entry in given.get("artifacts", {}).items()
-            }
-        },
+        "inputs": given | {"artifacts": {name: _local(entry, types[name]) for name, entry in read}},
         "outputs": wanted
-        | {
-            "artifacts": {
-                name: {
-                    "artifacts": [
-                        artifact | {"uri": local_path(artifact["uri"])}
-                        for artifact in entry.get("artifacts", [])
-                    ]
-                }
-                for name, entry in wanted.get("artifacts", {}).items()
-                if name != _LOGS
-            }
-        },
+        | {"artifacts": {name: _local(entry, {}) for name, entry in written if name != _LOGS}},
+    }
+
+
+def _local(entry: Json, artifact_type: Json) -> Json:
+    return {
+        "artifacts": [
+            artifact | {"uri": local_path(artifact["uri"])} | artifact_type
+            for artifact in entry.get("artifacts", [])
+            if not artifact.get("metadata", {}).get(_WITHDRAWN)
+        ]
     }
 
 

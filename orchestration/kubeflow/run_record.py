@@ -66,7 +66,7 @@ class StepRecorder:
         def change(result: RunResult, node: NodeResult) -> None:
             if node.state is NodeState.FAILED:
                 # A retry that succeeds; what ended the run before was this step's failure.
-                result.finished_at, result.reasons = None, []
+                result.finished_at, result.reasons, result.blamed_spans = None, [], []
             node.state = NodeState.DONE
             if result.finished_at is None:
                 verdict.record(self._step.node_id, outputs, result, self._step.labels)
@@ -90,7 +90,7 @@ class StepRecorder:
         self._change(change)
 
     def _change(self, change: Callable[[RunResult, NodeResult], None]) -> None:
-        # A step does its work without a volume as well, and then nobody reads its record.
+        # What a step has done is done, with a record or without.
         try:
             with self._result() as result:
                 node = result.node(self._step.node_id)
@@ -100,24 +100,28 @@ class StepRecorder:
                     settle_blame(self._step.data_root, self._step.workdir / "runs", result)
                     attach_report(result, self._step.workdir, self._step.serving_base)
         except OSError as error:
-            logger.warning("the run's record cannot be written: %s", error)
+            logger.warning("the run's record cannot be kept: %s", error)
 
     @contextmanager
     def _result(self) -> Iterator[RunResult]:
         folder = self._step.workdir / "runs"
         with lock.exclusive(self._step.workdir, "record", wait=True):
-            path = folder / f"{self._run_id}.json"
-            result = (
-                RunResult.model_validate_json(path.read_text())
-                if path.exists()
-                else RunResult(
-                    run_id=self._run_id,
-                    started_at=datetime.now(UTC),
-                    nodes=[NodeResult(id=node_id) for node_id in self._step.node_ids],
-                )
-            )
+            result = self._recorded(folder / f"{self._run_id}.json")
             yield result
             result.write(folder)
+
+    def _recorded(self, path: Path) -> RunResult:
+        try:
+            return RunResult.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            logger.warning("%s is begun anew, because it cannot be read: %s", path, error)
+        return RunResult(
+            run_id=self._run_id,
+            started_at=datetime.now(UTC),
+            nodes=[NodeResult(id=node_id) for node_id in self._step.node_ids],
+        )
 
 
 def run_id_of(invocation: Mapping[str, Any], node_id: str) -> str:

@@ -123,7 +123,21 @@ def test_a_step_without_a_volume_does_its_work_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     recorder(tmp_path / "file", "ServedModel").done({})
-    assert "the run's record cannot be written" in caplog.text
+    assert "the run's record cannot be kept" in caplog.text
+
+
+def test_a_damaged_record_is_begun_anew(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recorder(root, "ServedModel").done({})
+    for damage in (b"", b'{"run_id":', b"\xff\xfe", b"{}"):
+        (root / "runs" / f"{RUN}.json").write_bytes(damage)
+        recorder(root, "Pusher").done({"pushed_model": [pushed(7)]})
+        assert (result(root).status, result(root).version) == (Status.PUSHED, 7)
+    assert caplog.text.count("is begun anew") == 4
+
+
+def test_a_span_to_blame_that_somebody_removed_stops_nothing(root: Path) -> None:
+    recorder(root, "AnomalyGate").failed(DataRefused(["label drifts"], blamed_spans=[99]))
+    assert result(root).status is Status.DATA_REFUSED
 
 
 def test_the_runs_id_is_in_the_uris_of_the_outputs() -> None:
