@@ -109,7 +109,8 @@ class Origin(BaseModel):
     def _package_changes(self) -> Iterator[str]:
         now = _package_versions(self.node_ids)
         for package in _differing(self.packages, now):
-            yield f"{package} ({self.packages.get(package)}, now {now.get(package)})"
+            before, after = (each.get(package, "not used") for each in (self.packages, now))
+            yield f"{package} ({before}, now {after})"
 
     def _schema_changes(self) -> list[str]:
         unchanged = _file_digest(self.schema_file) == self.schema_digest
