@@ -16,6 +16,7 @@ from orchestration.kubeflow.in_cluster import in_cluster
 from orchestration.kubeflow.package import write_package
 from orchestration.kubeflow.run_record import Step
 from pipeline.definition import create_pipeline
+from pipeline.fingerprint import basis_of, node_fingerprints
 from pipeline.settings.config import Config
 from pipeline.settings.kubeflow import KubeflowSettings
 from pipeline.settings.paths import ROOT
@@ -77,12 +78,13 @@ def _pipeline_spec(pipeline: Pipeline, config: Config, origin: Origin) -> Docume
     for node in _NEVER_CACHED:
         del spec["root"]["dag"]["tasks"][node]["cachingOptions"]
     _name_as_kfp(spec)
+    basis = basis_of(node_fingerprints(config))
     for component in pipeline.components:
         executor = spec["deploymentSpec"]["executors"][f"{component.id}_executor"]
         executor["container"]["args"] += [
             *("--origin", origin.model_dump_json()),
             *("--proto_parameters", _proto_parameters(component)),
-            *("--step", _step(component, origin.node_ids, config)),
+            *("--step", _step(component, origin.node_ids, config, basis)),
         ]
     return spec
 
@@ -99,7 +101,7 @@ def _proto_parameters(component: BaseComponent) -> str:
     )
 
 
-def _step(component: BaseComponent, node_ids: list[str], config: Config) -> str:
+def _step(component: BaseComponent, node_ids: list[str], config: Config, basis: str) -> str:
     return Step(
         node_id=component.id,
         node_ids=node_ids,
@@ -107,6 +109,7 @@ def _step(component: BaseComponent, node_ids: list[str], config: Config) -> str:
         data_root=config.data_root,
         serving_base=config.serving_base,
         labels=config.data.labels,
+        basis=basis,
     ).model_dump_json()
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel
 from tfx.types import Artifact
+from tfx.types.standard_component_specs import EXAMPLES_KEY
 
+from components.idx_example_gen.output import new_spans, read_spans
 from data.refusal import DataRefused
 from files import lock
 from reporting.write import attach_report
@@ -36,6 +38,7 @@ class Step(BaseModel):
         data_root: the folder with `base/` and `spans/` in them.
         serving_base: the model's base path.
         labels: names of the classes, in the order of their ids.
+        basis: fingerprint of settings, code and schema, as `pipeline.fingerprint.basis_of`.
     """
 
     node_id: str
@@ -44,6 +47,7 @@ class Step(BaseModel):
     data_root: Path
     serving_base: str
     labels: tuple[str, ...]
+    basis: str
 
 
 class StepRecorder:
@@ -68,6 +72,8 @@ class StepRecorder:
                 # A retry that succeeds; what ended the run before was this step's failure.
                 result.finished_at, result.reasons, result.blamed_spans = None, [], []
             node.state = NodeState.DONE
+            if examples := list(outputs.get(EXAMPLES_KEY, [])):
+                result.spans, result.new_spans = read_spans(examples), new_spans(examples)
             if result.finished_at is None:
                 verdict.record(self._step.node_id, outputs, result, self._step.labels)
 
@@ -120,6 +126,7 @@ class StepRecorder:
         return RunResult(
             run_id=self._run_id,
             started_at=datetime.now(UTC),
+            basis=self._step.basis,
             nodes=[NodeResult(id=node_id) for node_id in self._step.node_ids],
         )
 

@@ -35,6 +35,7 @@ def recorder(root: Path, node_id: str) -> StepRecorder:
         data_root=root / "data",
         serving_base=str(root / "serving"),
         labels=CLASS_LABELS,
+        basis="settings, code and schema",
     )
     return StepRecorder(step, RUN)
 
@@ -52,8 +53,11 @@ def pushed(version: int) -> Any:
 
 
 def test_the_result_grows_with_each_step_and_ends_with_the_push(root: Path) -> None:
-    recorder(root, "IdxExampleGen").done({})
-    assert result(root).finished_at is None
+    examples: Any = standard_artifacts.Examples()
+    examples.set_string_custom_property("spans", "[1, 2]")
+    examples.set_string_custom_property("new_spans", "[2]")
+    recorder(root, "IdxExampleGen").done({"examples": [examples]})
+    assert (result(root).finished_at, result(root).basis) == (None, "settings, code and schema")
     served: Any = standard_artifacts.Model()
     served.set_int_custom_property("version", 6)
     recorder(root, "ServedModel").done({"model": [served]})
@@ -61,6 +65,7 @@ def test_the_result_grows_with_each_step_and_ends_with_the_push(root: Path) -> N
 
     found = result(root)
     assert (found.status, found.version, found.baseline_version) == (Status.PUSHED, 7, 6)
+    assert (found.spans, found.new_spans) == ([1, 2], [2])
     assert [found.node(node).state for node in ("IdxExampleGen", "ServedModel", "Pusher")] == [
         NodeState.DONE
     ] * 3
