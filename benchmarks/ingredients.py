@@ -38,7 +38,7 @@ from pipeline.modeling.determinism import limit_threads
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import DEFAULT_WORKDIR
-from pipeline.tuning.best_hyperparameters import with_tuned
+from pipeline.best_hyperparameters import with_tuned
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "default preset": {},

@@ -11,16 +11,15 @@ from typing import Any, ClassVar
 
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx import types
-from tfx.dsl.components.base import base_component, base_driver, base_executor, executor_spec
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
-from tfx.orchestration import metadata
-from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.orchestration.portable import data_types
-from tfx.proto.orchestration import driver_output_pb2, execution_result_pb2
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
+from components.cache_key_driver import CacheKeyDriver
 from serving.versions.store import Version, VersionStore
 
 logger = logging.getLogger(__name__)
@@ -58,26 +57,19 @@ class ServedModelSpec(ComponentSpec):
     }
 
 
-class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
+class Driver(CacheKeyDriver):
     """Makes what is served now a part of the node's cache key.
 
     The same served version is then the same artifact in every run, and what depends on it is not
     done again; anything else that is served is a new one.
     """
 
-    def __init__(self, metadata_handle: metadata.Metadata) -> None:
-        base_driver.BaseDriver.__init__(self, metadata_handle)
-        portable_driver.BaseDriver.__init__(self, metadata_handle)
-
-    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Returns the served version and the digests of its files as an execution property."""
+    def cache_key(self, execution_info: data_types.ExecutionInfo) -> dict[str, int | str]:
+        """Returns the served version and the digests of its files."""
         newest = VersionStore(execution_info.exec_properties[SERVING_DIR_KEY]).newest_served()
-        served = "nothing"
-        if newest is not None and newest.record is not None:
-            served = newest.record.model_dump_json(include={"version", "checksums"})
-        output = driver_output_pb2.DriverOutput()
-        output.exec_properties[SERVED_KEY].string_value = served
-        return output
+        if newest is None or newest.record is None:
+            return {SERVED_KEY: "nothing"}
+        return {SERVED_KEY: newest.record.model_dump_json(include={"version", "checksums"})}
 
 
 class Executor(base_executor.BaseExecutor):

@@ -22,7 +22,7 @@ from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
 from pipeline.modeling.warm_start import take_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
-from pipeline.tuning.best_hyperparameters import decode, with_tuned
+from pipeline.best_hyperparameters import decode, with_tuned
 
 _log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from pipeline.modeling.features import CLASS_COUNT
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.search_space import SEARCH_SPACE, Between, TuningSettings, nearest_in_space
-from pipeline.tuning.best_hyperparameters import decode, encode, with_tuned
+from pipeline.best_hyperparameters import decode, encode, with_tuned
 
 _log = logging.getLogger(__name__)
 

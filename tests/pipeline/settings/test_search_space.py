@@ -13,7 +13,7 @@ from pipeline.settings.search_space import (
     TuningSettings,
     nearest_in_space,
 )
-from pipeline.tuning.best_hyperparameters import decode, encode, with_tuned
+from pipeline.best_hyperparameters import decode, encode, with_tuned
 
 
 def test_multiples_are_whole_numbers_and_include_the_value_itself() -> None:
