@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from pipeline.best_hyperparameters import decode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
 from pipeline.modeling.determinism import limit_threads, make_deterministic
@@ -22,7 +23,6 @@ from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
 from pipeline.modeling.warm_start import take_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
-from pipeline.best_hyperparameters import decode, with_tuned
 
 _log = logging.getLogger(__name__)
 

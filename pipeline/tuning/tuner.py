@@ -26,6 +26,7 @@ from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
+from pipeline.best_hyperparameters import decode, encode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, load_split
 from pipeline.modeling.determinism import limit_threads
@@ -33,7 +34,6 @@ from pipeline.modeling.features import CLASS_COUNT
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.search_space import SEARCH_SPACE, Between, TuningSettings, nearest_in_space
-from pipeline.best_hyperparameters import decode, encode, with_tuned
 
 _log = logging.getLogger(__name__)
 
