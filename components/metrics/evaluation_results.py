@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 from pydantic import BaseModel, Field
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+
+from components.metrics.class_metrics import JUDGED
+from components.metrics.wilson import Interval, wilson_interval
 
 
 class Metrics(BaseModel):
@@ -20,12 +24,17 @@ class Metrics(BaseModel):
         slices: on the examples of a slice, by `feature:value` (several joined by `,`).
         confusion_matrix: weighted number of examples by actual (row) and predicted (column) class
             id, on all examples; empty when the matrix was not computed.
+        accuracy_intervals: 95 % Wilson intervals of the accuracy, low and high, by slice as in
+            `slices`; "" is all examples. From the confusion matrix.
+        recall_intervals: the same of the recall on all examples, by class id.
     """
 
     overall: dict[str, float] = Field(default_factory=dict)
     classes: dict[int, dict[str, float]] = Field(default_factory=dict)
     slices: dict[str, dict[str, float]] = Field(default_factory=dict)
     confusion_matrix: list[list[float]] = Field(default_factory=list)
+    accuracy_intervals: dict[str, Interval] = Field(default_factory=dict)
+    recall_intervals: dict[int, Interval] = Field(default_factory=dict)
 
 
 def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metrics:
@@ -41,11 +50,11 @@ def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metri
         where = ",".join(_slice_name(single) for single in record.slice_key.single_slice_keys)
         for entry in record.metric_keys_and_values:
             key, value = entry.key, entry.value
-            if key.is_diff or not is_wanted(key.model_name):
+            if key.is_diff or key.name.startswith(JUDGED) or not is_wanted(key.model_name):
                 continue
             kind = value.WhichOneof("type")
-            if kind == "multi_class_confusion_matrix_at_thresholds" and not where:
-                metrics.confusion_matrix = _confusion_matrix(value)
+            if kind == "multi_class_confusion_matrix_at_thresholds":
+                _read_confusions(metrics, where, value)
             elif kind == "double_value" and math.isfinite(value.double_value.value):
                 _target(metrics, where, key)[key.name] = value.double_value.value
     # A class whose precision is NaN is found only with a later metric.
@@ -79,13 +88,21 @@ def _target(metrics: Metrics, where: str, key: metrics_for_slice_pb2.MetricKey) 
     return metrics.classes.setdefault(key.sub_key.class_id.value, {})
 
 
-def _confusion_matrix(value: metrics_for_slice_pb2.MetricValue) -> list[list[float]]:
+def _read_confusions(
+    metrics: Metrics, where: str, value: metrics_for_slice_pb2.MetricValue
+) -> None:
     # Of several thresholds, the first is the one that counts every prediction.
     entries = value.multi_class_confusion_matrix_at_thresholds.matrices[0].entries
     ids = [max(entry.actual_class_id, entry.predicted_class_id) for entry in entries]
     size = max(ids, default=-1) + 1
-    matrix = [[0.0] * size for _ in range(size)]
+    # The last column is of examples that nothing was predicted for: TFMA's class -1.
+    counts = np.zeros((size, size + 1))
     for entry in entries:
-        row = matrix[entry.actual_class_id]
-        row[entry.predicted_class_id] = entry.num_weighted_examples
-    return matrix
+        counts[entry.actual_class_id, entry.predicted_class_id] = entry.num_weighted_examples
+    metrics.accuracy_intervals[where] = wilson_interval(counts.trace(), counts.sum())
+    if not where:
+        metrics.confusion_matrix = counts[:, :-1].tolist()
+        metrics.recall_intervals = {
+            class_id: wilson_interval(row[class_id], row.sum())
+            for class_id, row in enumerate(counts)
+        }
