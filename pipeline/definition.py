@@ -80,7 +80,7 @@ def create_pipeline(
     served_model = ServedModel(
         serving_dir=config.serving_base,
         signature=EVALUATED_SIGNATURE if config.evaluation.baseline else None,
-        class_count=len(config.data.labels),
+        labels=config.data.labels,
     )
     distribution_validator = SpanDistributionValidator(
         statistics=statistics_gen.outputs["statistics"],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.vocabulary import read_vocabulary
 from pipeline.modeling.features import CLASS_LABELS
 from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
@@ -63,6 +64,10 @@ def test_method_names_are_those_of_the_contract(model_dir: Path) -> None:
         "predict_bytes": "tensorflow/serving/predict",
         "predict_examples": "tensorflow/serving/predict",
     }
+
+
+def test_the_classes_can_be_read_without_running_the_model(model_dir: Path) -> None:
+    assert read_vocabulary(model_dir) == list(CLASS_LABELS)
 
 
 def test_every_signature_gives_the_same_answer(
