@@ -126,7 +126,7 @@ def _other_classes(version: Version, signature: str | None, labels: list[str]) -
     A version that does not name its classes is told by their number.
     """
     class_count = _class_count(version, signature) if signature else None
-    known = read_vocabulary(version.directory)
+    known = read_vocabulary(str(version.directory))
     if not labels or known == labels or (not known and class_count in (None, len(labels))):
         return ""
     theirs = ", ".join(known) or f"{class_count} classes"
