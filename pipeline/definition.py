@@ -233,7 +233,7 @@ def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel | None) -> Ba
 
 
 def _drift_limits(schema_file: Path) -> distribution_validator_pb2.DistributionValidatorConfig:
-    """Takes over the drift comparators of the curated schema."""
+    """Returns the drift comparators of the curated schema, as DistributionValidator takes them."""
     schema = text_format.Parse(schema_file.read_text(), schema_pb2.Schema())
     limits = distribution_validator_pb2.DistributionValidatorConfig()
     for feature in schema.feature:

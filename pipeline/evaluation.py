@@ -30,8 +30,7 @@ def eval_config(
 ) -> config_pb2.EvalConfig:
     """Builds Evaluator's configuration.
 
-    The thresholds on the base and on all images are held against the numbers themselves: a model
-    has to reach them. A span's held-out part is small: its threshold is missed only where chance
+    A model has to reach the thresholds on the base and on all images with the numbers themselves. A span's held-out part is small: its threshold is missed only where chance
     does not explain it, at the upper end of the 95 % Wilson interval. What has fewer than
     `min_images` images, a span or a class, is reported and not judged.
 

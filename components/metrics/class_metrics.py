@@ -7,8 +7,8 @@ histogram of the predictions, which takes in a thousand examples at a time.
 A class counts as predicted where it is the most probable one, as in a confusion matrix; TFMA's
 Precision and Recall count it above a probability of 0.5. AUC and calibration are TFMA's.
 
-The judged metrics are what a threshold is held against: TFMA's thresholds are bounds of a number,
-and do not know of how many examples it is.
+The judged metrics are what Evaluator compares with a threshold: TFMA's thresholds are bounds of a
+number and do not see how many examples it comes from.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.metrics.wilson import wilson_interval
 
-# `judged_x` is the number by which the metric `x` is held against its threshold.
+# `judged_x` is the number that is compared with the threshold of the metric `x`.
 JUDGED = "judged_"
 
 # As fine as the thresholds of TFMA's AUC.

@@ -42,7 +42,7 @@ def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metri
 
     Args:
         evaluation: the artifact's folder or URI.
-        model_name: the model's name in the EvalConfig; None: the one that is no baseline.
+        model_name: the model's name in the EvalConfig; None: the one that is not a baseline.
     """
     is_wanted = _model_filter(str(evaluation), model_name)
     metrics = Metrics()
@@ -83,7 +83,7 @@ def _target(metrics: Metrics, where: str, key: metrics_for_slice_pb2.MetricKey) 
     if not key.HasField("sub_key"):
         return metrics.slices.setdefault(where, {}) if where else metrics.overall
     if where or not key.sub_key.HasField("class_id"):
-        # Recall and AUC of a class inside a slice, and of top-k: numbers that nobody reads.
+        # Recall and AUC of a class inside a slice, and of top-k: numbers that nothing uses.
         return {}
     return metrics.classes.setdefault(key.sub_key.class_id.value, {})
 

@@ -1,7 +1,7 @@
 """ServedModel: the model that is being served now, as the baseline that the next one must beat.
 
 It stands where TFX pipelines have a Resolver for the latest blessed model, but asks the serving
-directory: a version that was refused or rolled back is no baseline. What it emits is a copy, so
+directory: a version that was refused or rolled back is not a baseline. What it emits is a copy, so
 that retention or a rollback during the run cannot take the baseline away.
 """
 
@@ -106,7 +106,7 @@ class Executor(base_executor.BaseExecutor):
             json.loads(exec_properties.get(LABELS_KEY) or "[]"),
         )
         if difference:
-            logger.warning("version %d is no baseline: %s", newest.number, difference)
+            logger.warning("version %d is not the baseline: %s", newest.number, difference)
             return result
         model = artifact_utils.get_single_instance(output_dict[MODEL_KEY])
         _copy_model(newest, model)

@@ -2,8 +2,8 @@
 
 A PNG of 388 KB can hold 400 megapixels: decoding it takes the memory of a server. The formats are
 those of https://www.w3.org/TR/png-3/#11IHDR and https://www.w3.org/Graphics/JPEG/itu-t81.pdf,
-sections B.1 and B.2. `tf.io.extract_jpeg_shape` is no help: of a progressive JPEG it decodes all
-scans before it tells the size.
+sections B.1 and B.2. `tf.io.extract_jpeg_shape` is not used: it decodes all scans of a
+progressive JPEG before it returns the size.
 """
 
 import math

@@ -215,7 +215,7 @@ def _dtype_policy(policy: Precision) -> Iterator[None]:
 
 
 class _StopWhenDiverged(keras.callbacks.Callback):
-    """Ends a training whose loss is no longer a number; none of its later steps could mend it."""
+    """Ends a training whose loss is no longer a number; no later step can repair it."""
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch + 1
@@ -229,7 +229,7 @@ class _StopWhenDiverged(keras.callbacks.Callback):
 
 
 class _EpochLog(keras.callbacks.Callback):
-    """One line per epoch for whoever watches the run."""
+    """Logs one line per epoch."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()

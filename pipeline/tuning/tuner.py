@@ -197,7 +197,7 @@ class BudgetedOracle(BayesianOptimizationOracle):
         return super().populate_space(trial_id)
 
     def reload(self) -> None:
-        """Takes over the trials of an earlier process."""
+        """Reads the trials of an earlier process, after which the search goes on."""
         super().reload()
         # A kill can leave a trial that is written but not yet in the oracle's own state.
         for trial_id, trial in list(self.trials.items()):

@@ -190,7 +190,7 @@ def test_a_served_model_of_other_classes_or_another_order_is_no_baseline_and_say
     emitted = compare(["ant", "bee", "cat"], candidate, signature)
     assert emitted == {"model": 0, "statistics": 0}
     assert (
-        f"is no baseline: the served model knows ant, bee, cat; this one knows "
+        f"is not the baseline: the served model knows ant, bee, cat; this one knows "
         f"{', '.join(candidate)}: not compared"
     ) in caplog.text
 
