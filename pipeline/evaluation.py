@@ -30,9 +30,10 @@ def eval_config(
 ) -> config_pb2.EvalConfig:
     """Builds Evaluator's configuration.
 
-    A model has to reach the thresholds on the base and on all images with the numbers themselves. A span's held-out part is small: its threshold is missed only where chance
-    does not explain it, at the upper end of the 95 % Wilson interval. What has fewer than
-    `min_images` images, a span or a class, is reported and not judged.
+    A model has to reach the thresholds on the base with the numbers themselves. A span's held-out
+    part is small: its threshold is missed only where chance does not explain it, which is when the
+    upper end of the 95 % Wilson interval is below it. A span or a class with fewer than
+    `min_images` images is reported and not judged.
 
     Args:
         settings: the thresholds.

@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from components.metrics.class_metrics import JUDGED
-from components.metrics.wilson import Interval, wilson_interval
 
 
 class Metrics(BaseModel):
@@ -24,17 +23,12 @@ class Metrics(BaseModel):
         slices: on the examples of a slice, by `feature:value` (several joined by `,`).
         confusion_matrix: weighted number of examples by actual (row) and predicted (column) class
             id, on all examples; empty when the matrix was not computed.
-        accuracy_intervals: 95 % Wilson intervals of the accuracy, low and high, by slice as in
-            `slices`; "" is all examples. From the confusion matrix.
-        recall_intervals: the same of the recall on all examples, by class id.
     """
 
     overall: dict[str, float] = Field(default_factory=dict)
     classes: dict[int, dict[str, float]] = Field(default_factory=dict)
     slices: dict[str, dict[str, float]] = Field(default_factory=dict)
     confusion_matrix: list[list[float]] = Field(default_factory=list)
-    accuracy_intervals: dict[str, Interval] = Field(default_factory=dict)
-    recall_intervals: dict[int, Interval] = Field(default_factory=dict)
 
 
 def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metrics:
@@ -53,8 +47,8 @@ def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metri
             if key.is_diff or key.name.startswith(JUDGED) or not is_wanted(key.model_name):
                 continue
             kind = value.WhichOneof("type")
-            if kind == "multi_class_confusion_matrix_at_thresholds":
-                _read_confusions(metrics, where, value)
+            if kind == "multi_class_confusion_matrix_at_thresholds" and not where:
+                metrics.confusion_matrix = _confusion_matrix(value)
             elif kind == "double_value" and math.isfinite(value.double_value.value):
                 _target(metrics, where, key)[key.name] = value.double_value.value
     # A class whose precision is NaN is found only with a later metric.
@@ -88,9 +82,7 @@ def _target(metrics: Metrics, where: str, key: metrics_for_slice_pb2.MetricKey) 
     return metrics.classes.setdefault(key.sub_key.class_id.value, {})
 
 
-def _read_confusions(
-    metrics: Metrics, where: str, value: metrics_for_slice_pb2.MetricValue
-) -> None:
+def _confusion_matrix(value: metrics_for_slice_pb2.MetricValue) -> list[list[float]]:
     # Of several thresholds, the first is the one that counts every prediction.
     entries = value.multi_class_confusion_matrix_at_thresholds.matrices[0].entries
     ids = [max(entry.actual_class_id, entry.predicted_class_id) for entry in entries]
@@ -99,10 +91,5 @@ def _read_confusions(
     counts = np.zeros((size, size + 1))
     for entry in entries:
         counts[entry.actual_class_id, entry.predicted_class_id] = entry.num_weighted_examples
-    metrics.accuracy_intervals[where] = wilson_interval(counts.trace(), counts.sum())
-    if not where:
-        metrics.confusion_matrix = counts[:, :-1].tolist()
-        metrics.recall_intervals = {
-            class_id: wilson_interval(row[class_id], row.sum())
-            for class_id, row in enumerate(counts)
-        }
+    matrix: list[list[float]] = counts[:, :-1].tolist()
+    return matrix

@@ -2,10 +2,8 @@
 
 from scipy.stats import binomtest
 
-Interval = tuple[float, float]
 
-
-def wilson_interval(right: float, images: float) -> Interval:
+def wilson_interval(right: float, images: float) -> tuple[float, float]:
     """Returns the 95 % Wilson score interval, https://doi.org/10.1080/01621459.1927.10502953.
 
     Args:
