@@ -134,19 +134,20 @@ def test_a_calibration_error_is_allowed_up_to_its_limit(tmp_path: Path) -> None:
     accuracy = {OVERALL: 0.9, OFFICIAL: 0.9}
     strict = SETTINGS.model_copy(update={"max_calibration_error": 0.02})
     assert refusal_reasons(evaluation(tmp_path, accuracy, settings=strict)) == [
-        "expected calibration error is 0.0400, allowed is at most 0.0200"
+        "expected calibration error on the test images of the base is 0.0400, "
+        "allowed is at most 0.0200"
     ]
     lenient = SETTINGS.model_copy(update={"max_calibration_error": 0.05})
     assert refusal_reasons(evaluation(tmp_path, accuracy, settings=lenient)) == []
 
 
 @pytest.mark.parametrize("has_baseline", [False, True])
-def test_a_lost_comparison_with_the_served_model_counts_on_all_images_together(
+def test_a_lost_comparison_with_the_served_model_counts_on_the_test_images_of_the_base(
     has_baseline: bool,
 ) -> None:
     config = eval_config(SETTINGS, has_baseline=has_baseline)
     accuracy = config.metrics_specs[0].metrics[1]
     drops = [t for t in accuracy.per_slice_thresholds if t.threshold.HasField("change_threshold")]
     (drop,) = drops
-    assert not drop.slicing_specs[0].ListFields()
+    assert dict(drop.slicing_specs[0].feature_values) == {"origin": "base"}
     assert drop.threshold.change_threshold.absolute.value == -0.05
