@@ -31,6 +31,7 @@ from rich.table import Table
 from data import idx, splits
 from data.fashion_mnist import obtain
 from data.layout import Role
+from pipeline.best_hyperparameters import with_tuned
 from pipeline.code_revision import code_revision
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages
@@ -38,7 +39,6 @@ from pipeline.modeling.determinism import limit_threads
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import DEFAULT_WORKDIR
-from pipeline.tuning.best_hyperparameters import with_tuned
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "default preset": {},

@@ -79,7 +79,7 @@ def create_pipeline(
     served_model = ServedModel(
         serving_dir=config.serving_base,
         signature=EVALUATED_SIGNATURE if config.evaluation.baseline else None,
-        class_count=len(config.data.labels),
+        labels=config.data.labels,
     )
     distribution_validator = SpanDistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
@@ -100,6 +100,7 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="pipeline.modeling.preprocessing.preprocessing_fn",
+        custom_config={"max_pixels": config.serving.max_pixels},
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
         # Trainer applies the graph itself: decoding 60,000 images costs it two seconds, writing
         # and reading them as floats costs far more.
@@ -231,7 +232,7 @@ def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel | None) -> Ba
 
 
 def _drift_limits(schema_file: Path) -> distribution_validator_pb2.DistributionValidatorConfig:
-    """Takes over the drift comparators of the curated schema."""
+    """Returns the drift comparators of the curated schema, as DistributionValidator takes them."""
     schema = text_format.Parse(schema_file.read_text(), schema_pb2.Schema())
     limits = distribution_validator_pb2.DistributionValidatorConfig()
     for feature in schema.feature:

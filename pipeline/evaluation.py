@@ -1,5 +1,6 @@
 """How a model is judged: metrics, slices and thresholds for Evaluator, and what a refusal says."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,15 @@ from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, v
 
 from components.metrics import class_metrics
 from components.metrics.calibration_error import ExpectedCalibrationError
+from components.metrics.evaluation_results import Metrics, read_metrics
 from data.layout import BASE_ORIGIN, is_span, span_of
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
 from pipeline.settings.thresholds import EvaluationSettings
 
 EVALUATED_SIGNATURE = "predict_examples"
 ACCURACY = "sparse_categorical_accuracy"
+_JUDGED_ACCURACY = f"{class_metrics.JUDGED}{ACCURACY}"
+_IMAGES = "example_count"
 
 _EVERYTHING = config_pb2.SlicingSpec()
 _EACH_ORIGIN = config_pb2.SlicingSpec(feature_keys=[ORIGIN])
@@ -26,7 +30,10 @@ def eval_config(
 ) -> config_pb2.EvalConfig:
     """Builds Evaluator's configuration.
 
-    Per-class precision and recall count a class as predicted at a probability above 0.5.
+    A model has to reach the thresholds on the base with the numbers themselves. A span's held-out
+    part is small: its threshold is missed only where chance does not explain it, which is when the
+    upper end of the 95 % Wilson interval is below it. A span or a class with fewer than
+    `min_images` images is reported and not judged.
 
     Args:
         settings: the thresholds.
@@ -69,10 +76,10 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         # On the base alone: a bad span's held-out part must not look like a model that lost.
         _on(_BASE, drop),
         _on(_BASE, _at_least(settings.min_accuracy)),
-        # The new spans' numbers are not known before a run: their slices are found by the key
-        # alone, and the base's with them.
-        _on(_EACH_ORIGIN, _at_least(settings.min_span_accuracy)),
     ]
+    # The new spans' numbers are not known before a run: their slices are found by the key alone,
+    # and the base's with them.
+    of_origin = _on(_EACH_ORIGIN, _at_least(settings.min_span_accuracy))
     calibration = (
         [_on(_BASE, _at_most(settings.max_calibration_error))]
         if settings.max_calibration_error is not None
@@ -83,6 +90,7 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         config_pb2.MetricConfig(
             class_name="SparseCategoricalAccuracy", per_slice_thresholds=accuracy
         ),
+        _judged("JudgedAccuracy", ACCURACY, settings, of_origin),
         config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
         config_pb2.MetricConfig(
             class_name=ExpectedCalibrationError.__name__,
@@ -99,20 +107,26 @@ def _class_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig
     # Not in every slice: a class may have no image in a small span's held-out part.
     recall = _on(_BASE, _at_least(settings.min_class_recall))
     return [
-        _class_metric("ClassPrecision"),
-        _class_metric("ClassRecall", per_slice_thresholds=[recall]),
-        _class_metric("ClassAUC"),
-        _class_metric("ClassCalibration"),
+        *(
+            config_pb2.MetricConfig(class_name=name, module=class_metrics.__name__)
+            for name in ("ClassPrecision", "ClassRecall", "ClassAUC", "ClassCalibration")
+        ),
+        _judged("JudgedRecall", "recall", settings, recall),
     ]
 
 
-def _class_metric(
-    name: str, per_slice_thresholds: Sequence[config_pb2.PerSliceMetricThreshold] = ()
+def _judged(
+    class_name: str,
+    metric: str,
+    settings: EvaluationSettings,
+    threshold: config_pb2.PerSliceMetricThreshold,
 ) -> config_pb2.MetricConfig:
+    config = {"name": f"{class_metrics.JUDGED}{metric}", "min_examples": settings.min_images}
     return config_pb2.MetricConfig(
-        class_name=name,
+        class_name=class_name,
         module=class_metrics.__name__,
-        per_slice_thresholds=per_slice_thresholds,
+        config=json.dumps(config),
+        per_slice_thresholds=[threshold],
     )
 
 
@@ -142,8 +156,9 @@ def refusal_reasons(evaluation: Path, labels: Sequence[str] = CLASS_LABELS) -> l
         labels: names of the classes, in the order of their ids.
     """
     result = tfma.load_validation_result(str(evaluation))
+    metrics = read_metrics(evaluation)
     reasons = [
-        _sentence(per_slice.slice_key, failure, labels)
+        _sentence(per_slice.slice_key, failure, labels, metrics)
         for per_slice in result.metric_validations_per_slice
         for failure in per_slice.failures
     ]
@@ -176,9 +191,11 @@ def _sentence(
     slice_key: metrics_for_slice_pb2.SliceKey,
     failure: validation_result_pb2.ValidationFailure,
     labels: Sequence[str],
+    metrics: Metrics,
 ) -> str:
     key, threshold = failure.metric_key, failure.metric_threshold
-    what = "accuracy" if key.name == ACCURACY else key.name.replace("_", " ")
+    name = key.name.removeprefix(class_metrics.JUDGED)
+    what = "accuracy" if name == ACCURACY else name.replace("_", " ")
     if key.HasField("sub_key") and key.sub_key.HasField("class_id"):
         what = f"{what} of {labels[key.sub_key.class_id.value]}"
     if key.is_diff:
@@ -191,6 +208,10 @@ def _sentence(
         limit = threshold.value_threshold.lower_bound.value
         comparison = f"is {{value:.4f}}, required is at least {limit:.4f}"
     value = failure.metric_value.double_value.value
+    if key.name == _JUDGED_ACCURACY:
+        of_slice = metrics.slices[f"{ORIGIN}:{_origins(slice_key)[0]}"]
+        chance = f" of {of_slice[_IMAGES]:.0f} images, at most {value:.4f} with 95 % confidence"
+        comparison, value = comparison.replace(",", f"{chance},"), of_slice[ACCURACY]
     if math.isnan(value):
         return f"{what}{_where(slice_key)} cannot be told: no image of it was evaluated"
     return f"{what}{_where(slice_key)} {comparison.format(value=value)}"

@@ -68,6 +68,7 @@ NODES = {
     "Transform": Dependencies(
         modules=("pipeline.modeling.preprocessing",),
         packages=(*_BEAM, "tensorflow", "tensorflow-transform"),
+        settings=lambda config: config.serving.max_pixels,
     ),
     "Trainer": Dependencies(
         modules=("pipeline.modeling.trainer",),

@@ -21,6 +21,7 @@ def validation_spec(config: Config) -> ValidationSpec:
         labels=list(config.data.labels),
         example_features=[IMAGE],
         label_feature=LABEL,
+        min_sample_accuracy=settings.min_sample_accuracy,
         model_server=settings.model_server,
         docker_image=settings.docker_image,
         limits=Limits(

@@ -11,6 +11,7 @@ from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
+from components.metrics.class_metrics import JUDGED
 from reporting.page import EVERYWHERE
 
 _EVERY_ORIGIN = "each origin"
@@ -63,7 +64,8 @@ def _configured(config: config_pb2.EvalConfig) -> Iterator[tuple[Place, str]]:
     found = metric_specs.metric_thresholds_from_metrics_specs(config.metrics_specs, config)
     for key, thresholds in found.items():
         for slicing, threshold in thresholds:
-            place = Place(key.name, _where_configured(slicing), _class_id(key))
+            metric = key.name.removeprefix(JUDGED)
+            place = Place(metric, _where_configured(slicing), _class_id(key))
             for text in _texts(threshold):
                 yield place, text
 
@@ -99,7 +101,7 @@ def _missed(evaluation: Path) -> Iterator[Place]:
         where = _where_missed(per_slice.slice_key)
         for failure in per_slice.failures:
             key = MetricKey.from_proto(failure.metric_key)
-            yield Place(key.name, where, _class_id(key))
+            yield Place(key.name.removeprefix(JUDGED), where, _class_id(key))
 
 
 def _where_missed(key: metrics_for_slice_pb2.SliceKey) -> str:

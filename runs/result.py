@@ -82,7 +82,7 @@ class NodeResult(BaseModel):
 
 
 class ClassQuality(BaseModel):
-    """How well one class is recognised; a class counts as predicted above a probability of 0.5.
+    """How well one class is recognised; a class is predicted where it is the most probable one.
 
     The precision of a class that is never predicted is 0.
     """

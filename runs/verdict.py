@@ -12,9 +12,9 @@ from components.metrics.evaluation_results import read_metrics
 from components.model_diff.component import read_churn, read_reasons
 from components.pusher.executor import PushVerdict, read_result
 from components.served_model.component import MODEL_KEY, VERSION_PROPERTY
+from pipeline.best_hyperparameters import read_tuned
 from pipeline.evaluation import ACCURACY, refusal_reasons, suspected_spans
 from pipeline.modeling.features import CLASS_LABELS
-from pipeline.tuning.best_hyperparameters import read_tuned
 from runs.result import ClassQuality, RunResult, Status
 
 Outputs = Mapping[str, Sequence[Artifact]]

@@ -159,6 +159,7 @@ def grey_spec(**changes: Any) -> ValidationSpec:
         "labels": LABELS,
         "example_features": ["image"],
         "label_feature": "label",
+        "min_sample_accuracy": 0.3,
         "model_server": ServerKind.EMBEDDED,
         "examples": 20,
         "batch_size": 8,

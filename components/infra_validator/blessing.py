@@ -32,7 +32,7 @@ class Latency(BaseModel):
 
 
 class Measurements(BaseModel):
-    """What was measured on the model server; None: it did not come so far.
+    """What was measured on the model server; None: the validation ended before.
 
     Attributes:
         start_seconds: from the start of the server to the candidate being AVAILABLE.

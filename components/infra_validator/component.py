@@ -38,7 +38,7 @@ class InfraValidator(base_component.BaseComponent):
     The output artifact `blessing` is described in `components.infra_validator.blessing`. A model
     that Evaluator or ModelDiff did not bless is not tried: its artifact says `validated` 0.
 
-    TFX's own component of this name is no base: Kubeflow's compiler refuses its subclasses.
+    TFX's own component of this name is not the base class: Kubeflow's compiler refuses subclasses.
     """
 
     SPEC_CLASS = InfraValidatorSpec
@@ -59,7 +59,7 @@ class InfraValidator(base_component.BaseComponent):
             examples: what requests are built from.
             spec: what to do.
             model_blessing: Evaluator's verdict; None: every model is tried.
-            diff_blessing: ModelDiff's verdict, likewise.
+            diff_blessing: ModelDiff's verdict; None: every model is tried.
         """
         super().__init__(
             spec=InfraValidatorSpec(

@@ -22,7 +22,7 @@ _WARMUP_PER_SIZE = 2
 Arrays = dict[str, np.ndarray]
 
 
-class Interrogation:
+class Probe:
     """The requests of one validation.
 
     The SavedModel answers in this process only what the server has answered: what kills a server

@@ -93,7 +93,7 @@ class ValidationSpec(BaseModel):
     labels: list[str]
     example_features: list[str] = Field(default_factory=list)
     label_feature: str = ""
-    min_sample_accuracy: float = Field(0.3, ge=0, le=1)
+    min_sample_accuracy: float = Field(0.0, ge=0, le=1)
     split: str = "eval"
     batch_size: int = Field(32, ge=2)
     examples: int = Field(64, ge=1)

@@ -16,7 +16,7 @@ from components.infra_validator.blessing import Blessing, Measurements
 from components.infra_validator.client import ServingClient
 from components.infra_validator.loading import wait_for_start, wait_for_version
 from components.infra_validator.model_refused import ModelRefusedError
-from components.infra_validator.probe import Interrogation
+from components.infra_validator.probe import Probe
 from components.infra_validator.saved_model import InProcessModel, read_signatures
 from components.infra_validator.spec import ValidationSpec
 from components.infra_validator.termination import sigterm_raises
@@ -100,20 +100,20 @@ class _Trial:
         with self._timed("loading in this process"):
             # Not sooner: what kills a server at load must not kill this process.
             reference = InProcessModel(self._model)
-            interrogation = Interrogation(self._spec, signatures, reference, self._examples)
+            probe = Probe(self._spec, signatures, reference, self._examples)
         with self._client() as client:
             with self._timed("requests"):
-                interrogation.ask_all(client)
+                probe.ask_all(client)
             with self._timed("latency"):
-                self._check_latency(interrogation, client)
+                self._check_latency(probe, client)
             with self._timed("memory"):
                 self._check_memory()
             with self._timed("warmup records"):
-                self._write_warmed(interrogation, stamped, base / "warmed")
+                self._write_warmed(probe, stamped, base / "warmed")
             self._reload(base)
             with self._timed("requests after reload"):
-                interrogation.ask_once(client)
-        self._measured.requests = interrogation.requests_answered
+                probe.ask_once(client)
+        self._measured.requests = probe.requests_answered
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
@@ -136,8 +136,8 @@ class _Trial:
         self._measured.model_megabytes = round(size, 3)
         _check("model size on disk", size, self._spec.limits.max_model_megabytes, "MB")
 
-    def _check_latency(self, interrogation: Interrogation, client: ServingClient) -> None:
-        self._measured.latency = interrogation.time_requests(client)
+    def _check_latency(self, probe: Probe, client: ServingClient) -> None:
+        self._measured.latency = probe.time_requests(client)
         limits = self._spec.limits
         for name, latency in self._measured.latency.items():
             _check(f"p99 latency of {name}", latency.p99_ms, limits.max_latency_ms, "ms")
@@ -148,9 +148,9 @@ class _Trial:
         self._measured.memory_megabytes = round(memory, 1)
         _check("server's resident memory", memory, self._spec.limits.max_memory_megabytes, "MB")
 
-    def _write_warmed(self, interrogation: Interrogation, stamped: Path, copy: Path) -> None:
+    def _write_warmed(self, probe: Probe, stamped: Path, copy: Path) -> None:
         shutil.copytree(self._model, stamped, dirs_exist_ok=True)
-        self._measured.warmup_records = write_warmup(stamped, interrogation.warmup_requests())
+        self._measured.warmup_records = write_warmup(stamped, probe.warmup_requests())
         shutil.copytree(stamped, copy)
 
     def _reload(self, base: Path) -> None:

@@ -1,9 +1,14 @@
-"""TFMA metrics of one class against the others, for all classes in one pass over the examples.
+"""TFMA metrics of a classifier by class, for all classes in one pass over the examples.
 
 TFMA's own Precision, Recall, AUC and Calibration, binarized, look at every example once for each
-class, metric and slice, in Python: 35 s for 10,000 examples of ten classes. These four share one
-histogram of the predictions, which takes in a thousand examples at a time, and have the same names
-and the same values.
+class, metric and slice, in Python: 35 s for 10,000 examples of ten classes. These share one
+histogram of the predictions, which takes in a thousand examples at a time.
+
+A class counts as predicted where it is the most probable one, as in a confusion matrix; TFMA's
+Precision and Recall count it above a probability of 0.5. AUC and calibration are TFMA's.
+
+The judged metrics are what Evaluator compares with a threshold: TFMA's thresholds are bounds of a
+number and do not see how many examples it comes from.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
+
+from components.metrics.wilson import wilson_interval
+
+# `judged_x` is the number that is compared with the threshold of the metric `x`.
+JUDGED = "judged_"
 
 # As fine as the thresholds of TFMA's AUC.
 _BINS = 10_000
@@ -32,11 +42,14 @@ class Histogram:
         weights: summed example weights, [classes, 2 (positive, negative), bins + 1]; bin i holds
             the predictions p with i - 1 < p * bins <= i.
         predicted: the summed, weighted predictions for each class, [classes].
+        confusion: summed example weights by label and most probable class, [classes, classes + 1];
+            the last column counts examples for which no class has a probability above 0.
     """
 
     def __init__(self, classes: int) -> None:
         self.weights: Array = np.zeros((classes, 2, _BINS + 1))
         self.predicted: Array = np.zeros(classes)
+        self.confusion: Array = np.zeros((classes, classes + 1))
 
     def add(self, rows: list[_Row]) -> None:
         """Takes in examples."""
@@ -49,11 +62,14 @@ class Histogram:
         side = np.where(labels[:, None] == classes, _POSITIVE, _NEGATIVE)
         np.add.at(self.weights, (classes, side, bins), weights[:, None])
         self.predicted += weights @ predictions
+        best = np.where(predictions.max(axis=1) > 0, predictions.argmax(axis=1), len(classes))
+        np.add.at(self.confusion, (labels, best), weights)
 
     def merge(self, other: "Histogram") -> None:
         """Takes in what another one has seen."""
         self.weights += other.weights
         self.predicted += other.predicted
+        self.confusion += other.confusion
 
 
 class _Accumulator:
@@ -128,13 +144,13 @@ class _HistogramCombiner(beam.CombineFn):
 
 
 def _precision(histogram: Histogram, class_id: int) -> float:
-    above = _above_threshold(histogram, class_id)
-    return _ratio(above[_POSITIVE], above.sum())
+    column = histogram.confusion[:, class_id]
+    return _ratio(column[class_id], column.sum())
 
 
 def _recall(histogram: Histogram, class_id: int) -> float:
-    above = _above_threshold(histogram, class_id)
-    return _ratio(above[_POSITIVE], histogram.weights[class_id, _POSITIVE].sum())
+    row = histogram.confusion[class_id]
+    return _ratio(row[class_id], row.sum())
 
 
 def _auc(histogram: Histogram, class_id: int) -> float:
@@ -148,19 +164,14 @@ def _calibration(histogram: Histogram, class_id: int) -> float:
     return _ratio(histogram.predicted[class_id], histogram.weights[class_id, _POSITIVE].sum())
 
 
-def _above_threshold(histogram: Histogram, class_id: int) -> Array:
-    summed: Array = histogram.weights[class_id, :, _BINS // 2 + 1 :].sum(axis=1)
-    return summed
-
-
 def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else float("nan")
 
 
-class _ClassMetric(metric_types.Metric):
-    """A number read from the histogram of one class."""
+class _HistogramMetric(metric_types.Metric):
+    """A number read from the histogram."""
 
-    def __init__(self, name: str, read: Callable[[Histogram, int], float]) -> None:
+    def __init__(self, name: str, read: Callable[[Histogram, int | None], float]) -> None:
         def create(
             name: str,
             eval_config: config_pb2.EvalConfig | None = None,
@@ -169,15 +180,13 @@ class _ClassMetric(metric_types.Metric):
             sub_key: metric_types.SubKey | None = None,
             example_weighted: bool = False,
         ) -> metric_types.MetricComputations:
-            if sub_key is None or sub_key.class_id is None:
-                raise ValueError(f"{name} is of one class: set `binarize` in its MetricsSpec")
             of_all_classes = metric_types.MetricKey(
                 "_class_histogram", model_name, output_name, example_weighted=example_weighted
             )
             key = metric_types.MetricKey(
                 name, model_name, output_name, sub_key, example_weighted=example_weighted
             )
-            class_id = sub_key.class_id
+            class_id = sub_key.class_id if sub_key else None
 
             def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, float]:
                 histogram = metrics[of_all_classes]
@@ -192,18 +201,64 @@ class _ClassMetric(metric_types.Metric):
         super().__init__(metric_util.merge_per_key_computations(create), name=name)
 
 
+class _ClassMetric(_HistogramMetric):
+    """A number read from the histogram for one class."""
+
+    def __init__(self, name: str, read: Callable[[Histogram, int], float]) -> None:
+        def of_class(histogram: Histogram, class_id: int | None) -> float:
+            if class_id is None:
+                raise ValueError(f"{name} is of one class: set `binarize` in its MetricsSpec")
+            return read(histogram, class_id)
+
+        super().__init__(name, of_class)
+
+
 class ClassPrecision(_ClassMetric):
-    """Share of the examples predicted as the class (above 0.5) that are of it."""
+    """Share of the examples predicted as the class that are of it."""
 
     def __init__(self, name: str = "precision") -> None:
         super().__init__(name, _precision)
 
 
 class ClassRecall(_ClassMetric):
-    """Share of the examples of the class that are predicted as it (above 0.5)."""
+    """Share of the examples of the class that are predicted as it."""
 
     def __init__(self, name: str = "recall") -> None:
         super().__init__(name, _recall)
+
+
+class JudgedRecall(_ClassMetric):
+    """The recall of a class; 1, which misses no threshold, where it has too few examples.
+
+    A class without any example has no recall, NaN, which misses each threshold.
+    """
+
+    def __init__(self, name: str = f"{JUDGED}recall", min_examples: int = 0) -> None:
+        """Names the metric, and says how many examples a class needs to be judged."""
+
+        def judged(histogram: Histogram, class_id: int) -> float:
+            too_few = 0 < histogram.confusion[class_id].sum() < min_examples
+            return 1.0 if too_few else _recall(histogram, class_id)
+
+        super().__init__(name, judged)
+
+
+class JudgedAccuracy(_HistogramMetric):
+    """The most that the accuracy may be: the upper end of its 95 % Wilson interval.
+
+    It is 1, which misses no threshold, where there are too few examples.
+    """
+
+    def __init__(self, name: str = f"{JUDGED}accuracy", min_examples: int = 0) -> None:
+        """Names the metric, and says how many examples a slice needs to be judged."""
+
+        def judged(histogram: Histogram, _: int | None) -> float:
+            examples = histogram.confusion.sum()
+            if examples < min_examples:
+                return 1.0
+            return wilson_interval(histogram.confusion.trace(), examples)[1]
+
+        super().__init__(name, judged)
 
 
 class ClassAUC(_ClassMetric):

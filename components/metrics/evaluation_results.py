@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 from pydantic import BaseModel, Field
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+
+from components.metrics.class_metrics import JUDGED
 
 
 class Metrics(BaseModel):
@@ -33,7 +36,7 @@ def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metri
 
     Args:
         evaluation: the artifact's folder or URI.
-        model_name: the model's name in the EvalConfig; None: the one that is no baseline.
+        model_name: the model's name in the EvalConfig; None: the one that is not a baseline.
     """
     is_wanted = _model_filter(str(evaluation), model_name)
     metrics = Metrics()
@@ -41,7 +44,7 @@ def read_metrics(evaluation: str | Path, model_name: str | None = None) -> Metri
         where = ",".join(_slice_name(single) for single in record.slice_key.single_slice_keys)
         for entry in record.metric_keys_and_values:
             key, value = entry.key, entry.value
-            if key.is_diff or not is_wanted(key.model_name):
+            if key.is_diff or key.name.startswith(JUDGED) or not is_wanted(key.model_name):
                 continue
             kind = value.WhichOneof("type")
             if kind == "multi_class_confusion_matrix_at_thresholds" and not where:
@@ -74,7 +77,7 @@ def _target(metrics: Metrics, where: str, key: metrics_for_slice_pb2.MetricKey) 
     if not key.HasField("sub_key"):
         return metrics.slices.setdefault(where, {}) if where else metrics.overall
     if where or not key.sub_key.HasField("class_id"):
-        # Recall and AUC of a class inside a slice, and of top-k: numbers that nobody reads.
+        # Recall and AUC of a class inside a slice, and of top-k: numbers that nothing uses.
         return {}
     return metrics.classes.setdefault(key.sub_key.class_id.value, {})
 
@@ -84,8 +87,9 @@ def _confusion_matrix(value: metrics_for_slice_pb2.MetricValue) -> list[list[flo
     entries = value.multi_class_confusion_matrix_at_thresholds.matrices[0].entries
     ids = [max(entry.actual_class_id, entry.predicted_class_id) for entry in entries]
     size = max(ids, default=-1) + 1
-    matrix = [[0.0] * size for _ in range(size)]
+    # The last column is of examples that nothing was predicted for: TFMA's class -1.
+    counts = np.zeros((size, size + 1))
     for entry in entries:
-        row = matrix[entry.actual_class_id]
-        row[entry.predicted_class_id] = entry.num_weighted_examples
+        counts[entry.actual_class_id, entry.predicted_class_id] = entry.num_weighted_examples
+    matrix: list[list[float]] = counts[:, :-1].tolist()
     return matrix

@@ -108,7 +108,7 @@ def compare(
 
     Args:
         before: the old model's, [examples, classes].
-        after: the new model's, alike.
+        after: the new model's, in the same form.
         truth: class ids [examples].
         labels: the vocabulary, in the order of class ids.
     """

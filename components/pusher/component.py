@@ -3,14 +3,12 @@
 from typing import ClassVar
 
 from tfx import types
-from tfx.dsl.components.base import base_component, base_driver, executor_spec
-from tfx.orchestration import metadata
-from tfx.orchestration.portable import base_driver as portable_driver
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.portable import data_types
-from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.cache_key_driver import CacheKeyDriver
 from components.pusher import executor
 
 EXECUTION_KEY = "execution"
@@ -52,23 +50,16 @@ class PusherSpec(ComponentSpec):
     }
 
 
-class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
+class Driver(CacheKeyDriver):
     """Keeps TFX from taking an earlier push for this one.
 
     What a push leads to depends on the serving directory, which may have been rolled back or
     deleted since; pushing the same model again costs nothing.
     """
 
-    def __init__(self, metadata_handle: metadata.Metadata) -> None:
-        base_driver.BaseDriver.__init__(self, metadata_handle)
-        portable_driver.BaseDriver.__init__(self, metadata_handle)
-
-    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Returns the one execution property that no other execution has."""
-        output = driver_output_pb2.DriverOutput()
-        execution = f"{execution_info.pipeline_run_id}/{execution_info.execution_id}"
-        output.exec_properties[EXECUTION_KEY].string_value = execution
-        return output
+    def cache_key(self, execution_info: data_types.ExecutionInfo) -> dict[str, int | str]:
+        """Returns what no other execution has."""
+        return {EXECUTION_KEY: f"{execution_info.pipeline_run_id}/{execution_info.execution_id}"}
 
 
 class Pusher(base_component.BaseComponent):

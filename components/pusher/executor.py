@@ -19,6 +19,7 @@ from components.infra_validator.blessing import (
     stamped_model,
 )
 from components.pusher.live_check import LiveCheckError, check_live_server
+from components.vocabulary import read_vocabulary
 from serving.versions.publish import PublishOutcome, PublishStatus, publish
 from serving.versions.record import Pushed
 from serving.versions.retention import prune
@@ -177,6 +178,7 @@ class Executor(base_executor.BaseExecutor):
             new_spans=new_spans(input_dict.get(EXAMPLES_KEY) or []),
             metrics=_metrics(input_dict.get(EVALUATION_KEY) or []),
             model_server=blessing.model_server,
+            labels=read_vocabulary(stamped_model(input_dict[INFRA_BLESSING_KEY][0].uri)),
         )
 
 

@@ -1,26 +1,28 @@
 """ServedModel: the model that is being served now, as the baseline that the next one must beat.
 
 It stands where TFX pipelines have a Resolver for the latest blessed model, but asks the serving
-directory: a version that was refused or rolled back is no baseline. What it emits is a copy, so
+directory: a version that was refused or rolled back is not a baseline. What it emits is a copy, so
 that retention or a rollback during the run cannot take the baseline away.
 """
 
+import json
 import logging
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx import types
-from tfx.dsl.components.base import base_component, base_driver, base_executor, executor_spec
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
-from tfx.orchestration import metadata
-from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.orchestration.portable import data_types
-from tfx.proto.orchestration import driver_output_pb2, execution_result_pb2
+from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
+from components.cache_key_driver import CacheKeyDriver
+from components.vocabulary import read_vocabulary
 from serving.versions.store import Version, VersionStore
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ STATISTICS_KEY = "statistics"
 SERVING_DIR_KEY = "serving_dir"
 SERVED_KEY = "served"
 SIGNATURE_KEY = "signature"
-CLASS_COUNT_KEY = "class_count"
+LABELS_KEY = "labels"
 
 VERSION_PROPERTY = "version"
 
@@ -49,7 +51,7 @@ class ServedModelSpec(ComponentSpec):
         SERVING_DIR_KEY: ExecutionParameter(type=str),
         SERVED_KEY: ExecutionParameter(type=str, optional=True),
         SIGNATURE_KEY: ExecutionParameter(type=str, optional=True),
-        CLASS_COUNT_KEY: ExecutionParameter(type=int, optional=True),
+        LABELS_KEY: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -58,26 +60,19 @@ class ServedModelSpec(ComponentSpec):
     }
 
 
-class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
+class Driver(CacheKeyDriver):
     """Makes what is served now a part of the node's cache key.
 
     The same served version is then the same artifact in every run, and what depends on it is not
     done again; anything else that is served is a new one.
     """
 
-    def __init__(self, metadata_handle: metadata.Metadata) -> None:
-        base_driver.BaseDriver.__init__(self, metadata_handle)
-        portable_driver.BaseDriver.__init__(self, metadata_handle)
-
-    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Returns the served version and the digests of its files as an execution property."""
+    def cache_key(self, execution_info: data_types.ExecutionInfo) -> dict[str, int | str]:
+        """Returns the served version and the digests of its files."""
         newest = VersionStore(execution_info.exec_properties[SERVING_DIR_KEY]).newest_served()
-        served = "nothing"
-        if newest is not None and newest.record is not None:
-            served = newest.record.model_dump_json(include={"version", "checksums"})
-        output = driver_output_pb2.DriverOutput()
-        output.exec_properties[SERVED_KEY].string_value = served
-        return output
+        if newest is None or newest.record is None:
+            return {SERVED_KEY: "nothing"}
+        return {SERVED_KEY: newest.record.model_dump_json(include={"version", "checksums"})}
 
 
 class Executor(base_executor.BaseExecutor):
@@ -89,13 +84,12 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> execution_result_pb2.ExecutorOutput:
-        """Emits one artifact for each output, or none while nothing is served.
+        """Emits one artifact for each output, or none while nothing comparable is served.
 
         A version that was pushed without statistics gives a model and no statistics.
 
         Raises:
-            BaselineError: the served model does not have the signature it is to be evaluated by,
-                or has another number of classes.
+            BaselineError: the served model does not have the signature it is to be evaluated by.
         """
         store = VersionStore(exec_properties[SERVING_DIR_KEY])
         newest = store.newest_served()
@@ -106,10 +100,14 @@ class Executor(base_executor.BaseExecutor):
         if newest is None:
             logger.info("no version is served from %s: no baseline", store.storage.base)
             return result
-        if exec_properties.get(SIGNATURE_KEY):
-            _require_comparable(
-                newest, exec_properties[SIGNATURE_KEY], exec_properties.get(CLASS_COUNT_KEY)
-            )
+        difference = _other_classes(
+            newest,
+            exec_properties.get(SIGNATURE_KEY),
+            json.loads(exec_properties.get(LABELS_KEY) or "[]"),
+        )
+        if difference:
+            logger.warning("version %d is not the baseline: %s", newest.number, difference)
+            return result
         model = artifact_utils.get_single_instance(output_dict[MODEL_KEY])
         _copy_model(newest, model)
         models.artifacts.append(model.mlmd_artifact)
@@ -122,24 +120,31 @@ class Executor(base_executor.BaseExecutor):
         return result
 
 
-def _require_comparable(version: Version, signature: str, class_count: int | None) -> None:
+def _other_classes(version: Version, signature: str | None, labels: list[str]) -> str:
+    """Says how the classes of a version differ from `labels`; empty: they do not.
+
+    A version that does not name its classes is told by their number.
+    """
+    class_count = _class_count(version, signature) if signature else None
+    known = read_vocabulary(str(version.directory))
+    if not labels or known == labels or (not known and class_count in (None, len(labels))):
+        return ""
+    theirs = ", ".join(known) or f"{class_count} classes"
+    return f"the served model knows {theirs}; this one knows {', '.join(labels)}: not compared"
+
+
+def _class_count(version: Version, signature: str) -> int | None:
     saved_model = saved_model_pb2.SavedModel()
     with fileio.open(f"{version.directory}/saved_model.pb", "rb") as file:
         saved_model.ParseFromString(file.read())
     found = [graph for graph in saved_model.meta_graphs if signature in graph.signature_def]
     if not found:
-        raise _incomparable(version, f"no signature {signature}")
+        raise BaselineError(
+            f"the served version {version.number} has no signature {signature}, so the new model "
+            "cannot be compared with it; run once with --no-baseline"
+        )
     dimensions = found[0].signature_def[signature].outputs[_OUTPUT].tensor_shape.dim
-    classes = dimensions[-1].size if dimensions else -1
-    if class_count is not None and classes not in (-1, class_count):
-        raise _incomparable(version, f"{classes} classes and not {class_count}")
-
-
-def _incomparable(version: Version, difference: str) -> BaselineError:
-    return BaselineError(
-        f"the served version {version.number} has {difference}, so the new model cannot be "
-        "compared with it; run once with --no-baseline"
-    )
+    return dimensions[-1].size if dimensions and dimensions[-1].size >= 0 else None
 
 
 def _copy_model(version: Version, model: types.Artifact) -> None:
@@ -158,8 +163,10 @@ def _copy_statistics(kept: str, version: Version, statistics: types.Artifact) ->
 class ServedModel(base_component.BaseComponent):
     """Emits the newest served version as `model` and what it was trained on as `statistics`.
 
-    While nothing is served, it emits no artifacts: give `outputs["statistics"].as_optional()` to
-    a component that does not itself declare its input optional.
+    While nothing is served, or a model of other classes or of the same in another order, it emits
+    no artifacts: there is nothing to compare with, and nothing to begin a training with. Give
+    `outputs["statistics"].as_optional()` to a component that does not itself declare its input
+    optional.
     """
 
     SPEC_CLASS = ServedModelSpec
@@ -167,20 +174,21 @@ class ServedModel(base_component.BaseComponent):
     DRIVER_CLASS = Driver
 
     def __init__(
-        self, serving_dir: str, signature: str | None = None, class_count: int | None = None
+        self, serving_dir: str, signature: str | None = None, labels: Sequence[str] = ()
     ) -> None:
         """Makes the node.
 
         Args:
             serving_dir: the model's base directory or URI, `<serving_dir>/<version>/`.
             signature: that the served model must have to be evaluated; None: it is not looked at.
-            class_count: how many classes the signature's `probabilities` must have; None: any.
+            labels: the classes that the served model must know, in the order of their ids; empty:
+                any.
         """
         super().__init__(
             spec=ServedModelSpec(
                 serving_dir=serving_dir,
                 signature=signature,
-                class_count=class_count,
+                labels=json.dumps(list(labels)),
                 model=types.Channel(type=standard_artifacts.Model),
                 statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
             )

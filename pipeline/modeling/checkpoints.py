@@ -1,42 +1,65 @@
 """Where a training that was killed goes on: its last whole epoch."""
 
+import logging
 import shutil
 from pathlib import Path
 
 import keras
 
-from files.whole import replacing
+from files.whole import replacing, write_whole
+
+_log = logging.getLogger(__name__)
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
-    """Keeps the newest whole epoch of a training as `<directory>/<epoch>.keras`.
+    """Keeps the two newest epochs of a training as `<directory>/<epoch>.keras`.
 
-    A file appears by rename, so that a kill while it is written leaves the epoch before it.
+    A file appears by rename once it is on disk; the one before it stays, for the case that the
+    newest turns out to be damaged.
+
+    Attributes:
+        history: a CSV file with a line for each epoch, which `keras.callbacks.CSVLogger` writes.
     """
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
+        self.history = directory / "history.csv"
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         done = epoch + 1
         with replacing(self._directory / f"{done:04d}.keras", suffix=".keras") as partial:
             self.model.save(partial)
-        for older in self._finished():
-            if int(older.stem) < done:
-                older.unlink()
+        for older in self._finished()[:-2]:
+            older.unlink()
 
     def restore(self) -> tuple[int, keras.Model | None]:
-        """Returns the number of epochs done, and the compiled model after them if there is one."""
-        finished = self._finished()
-        if not finished:
-            return 0, None
-        return int(finished[-1].stem), keras.models.load_model(finished[-1])
+        """Returns the number of epochs done, and the compiled model after them if there is one.
+
+        A damaged checkpoint is deleted, and the one before it taken. The history afterwards has
+        the epochs done and no others.
+        """
+        for newest in reversed(self._finished()):
+            try:
+                model = keras.models.load_model(newest)
+            except Exception as error:  # Keras raises whatever the damage leads to
+                _log.warning("the checkpoint %s is damaged and left out: %s", newest, error)
+                newest.unlink()
+            else:
+                self._cut_history(int(newest.stem))
+                return int(newest.stem), model
+        self._cut_history(0)
+        return 0, None
 
     def remove(self) -> None:
         """Deletes the directory; the training is complete and exported."""
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _cut_history(self, epochs: int) -> None:
+        if self.history.exists():
+            lines = self.history.read_text(errors="replace").splitlines(keepends=True)
+            write_whole(self.history, "".join(lines[: 1 + epochs]) if epochs else "")
 
     def _finished(self) -> list[Path]:
         return sorted(path for path in self._directory.glob("*.keras") if path.stem.isdecimal())

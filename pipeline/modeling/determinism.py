@@ -12,7 +12,7 @@ def limit_threads(threads: int | None) -> None:
     Has an effect only before the process runs its first TensorFlow operation.
 
     Args:
-        threads: how many; None: as many as there are processors, as TensorFlow has it.
+        threads: how many; None: one per processor, TensorFlow's default.
     """
     if threads is not None:
         os.environ[_THREADS_VARIABLE] = str(threads)

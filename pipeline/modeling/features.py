@@ -6,6 +6,9 @@ ORIGIN = "origin"
 MEAN_PIXEL = "mean_pixel"
 
 IMAGE_SIZE = 28
+# Of an image that a client sends, width times height: more than a camera's picture, and no more
+# memory than a server has for one request.
+MAX_PIXELS = 25_000_000
 
 # The order is that of the label integers in the official files.
 CLASS_LABELS = (

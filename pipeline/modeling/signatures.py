@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.vocabulary import write_vocabulary
 from pipeline.modeling.calibration import fit_temperature
 from pipeline.modeling.features import CLASS_LABELS, IMAGE, IMAGE_SIZE, transformed_name
 from pipeline.modeling.preprocessing import scale_pixels
@@ -56,6 +57,11 @@ class ServingModule(tf.Module):
         self._labels = tf.constant(list(labels))
         self._test_time_flip = test_time_flip
         self._temperature = tf.Variable(1.0, trainable=False, name="temperature")
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes, in the order of their ids."""
+        return [label.decode() for label in self._labels.numpy()]
 
     def calibrate(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Fits the temperature by which logits are divided.
@@ -150,7 +156,7 @@ def export(
     directory: Path,
     default_signature: DefaultSignature = DefaultSignature.CLASSIFY,
 ) -> None:
-    """Writes a SavedModel with every signature of `module`.
+    """Writes a SavedModel with every signature of `module`, and its labels beside them.
 
     Args:
         module: the trained model.
@@ -171,6 +177,7 @@ def export(
         signatures["serving_default"] = module.predict_pixels
     tf.saved_model.save(module, str(directory), signatures=signatures)
     _set_classify_method_name(directory, classify_signatures)
+    write_vocabulary(directory, module.labels)
 
 
 def _set_classify_method_name(directory: Path, signatures: list[str]) -> None:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import math
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import tensorflow_transform as tft
 from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from pipeline.best_hyperparameters import decode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
 from pipeline.modeling.determinism import limit_threads, make_deterministic
@@ -22,11 +25,14 @@ from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
 from pipeline.modeling.warm_start import take_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
-from pipeline.tuning.best_hyperparameters import decode, with_tuned
 
 _log = logging.getLogger(__name__)
 
 _BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+
+
+class TrainingDivergedError(Exception):
+    """The loss is infinite or NaN; the message says since when."""
 
 
 class TrainerConfig(BaseModel):
@@ -90,18 +96,20 @@ def train_model(
         validation: the images to report on after each epoch.
         hyperparameters: everything that training may vary.
         checkpoint: the checkpoints of exactly this training.
-        run_dir: gets `history.csv` and TensorBoard's logs.
+        run_dir: gets `history.csv`, with the epochs before a resumption, and TensorBoard's logs.
         class_count: labels are 0 to `class_count` - 1.
         base_model: a SavedModel of an earlier training, whose weights this one starts with.
 
     Raises:
-        ValueError: when there are fewer training images than one batch holds.
+        TrainingDivergedError: the loss is no longer a number.
     """
     if len(train) < hyperparameters.batch_size:
-        raise ValueError(
-            f"training.batch_size is {hyperparameters.batch_size}, but there are only "
-            f"{len(train)} training images"
+        _log.warning(
+            "training.batch_size is %d, but there are only %d training images: one batch is all",
+            hyperparameters.batch_size,
+            len(train),
         )
+        hyperparameters = hyperparameters.model_copy(update={"batch_size": len(train)})
     make_deterministic(hyperparameters.seed)
     steps = len(train) // hyperparameters.batch_size
     epochs_done, model = checkpoint.restore()
@@ -123,12 +131,14 @@ def train_model(
         steps_per_epoch=steps,
         verbose=0,
         callbacks=[
-            keras.callbacks.CSVLogger(run_dir / "history.csv", append=True),
+            _StopWhenDiverged(),
+            keras.callbacks.CSVLogger(checkpoint.history, append=True),
             keras.callbacks.TensorBoard(run_dir / "tensorboard"),
             _EpochLog(hyperparameters.epochs),
             checkpoint,
         ],
     )
+    shutil.copy(checkpoint.history, run_dir / "history.csv")
     return model
 
 
@@ -204,8 +214,22 @@ def _dtype_policy(policy: Precision) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+class _StopWhenDiverged(keras.callbacks.Callback):
+    """Ends a training whose loss is no longer a number; no later step can repair it."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite((logs or {})["loss"]):
+            raise TrainingDivergedError(
+                f"the training diverged in step {batch + 1} of epoch {self._epoch}: its loss is no "
+                "longer a number; a lower training.learning_rate may help"
+            )
+
+
 class _EpochLog(keras.callbacks.Callback):
-    """One line per epoch for whoever watches the run."""
+    """Logs one line per epoch."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ def exported_weights(saved_model: Path) -> list[np.ndarray]:
 def take_weights(model: keras.Model, saved_model: Path) -> bool:
     """Gives `model` the weights of an exported one, if they are of the same architecture.
 
-    If not, the model stays as it is and a warning says so: a changed architecture is no mistake,
+    If not, the model stays as it is and a warning says so: a changed architecture is not a mistake,
     and an unattended run that stopped for it would need somebody to turn warm start off and on.
 
     Args:

@@ -13,6 +13,12 @@ class InfraValidationSettings(Settings):
         ServerKind.AUTO, description="auto: the first of docker, binary, embedded that is there"
     )
     docker_image: str = Field(DEFAULT_IMAGE, description="what `docker` runs")
+    min_sample_accuracy: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share of right answers to the requests, which tells a model from a guess",
+    )
     max_load_seconds: float = Field(120.0, gt=0, description="until the model is AVAILABLE")
     max_latency_ms: float | None = Field(None, gt=0, description="99th percentile, one image")
     max_median_latency_ms: float | None = Field(None, gt=0, description="one image")

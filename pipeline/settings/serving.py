@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from pipeline.modeling.features import MAX_PIXELS
 from pipeline.settings.base import Settings
 
 
@@ -20,4 +21,9 @@ class ServingSettings(Settings):
         "image",
         min_length=1,
         description="a further name that an image may have in a client's tf.Examples",
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS,
+        ge=1,
+        description="of a PNG or JPEG, width times height; larger ones are not decoded",
     )

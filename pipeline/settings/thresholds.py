@@ -10,10 +10,16 @@ class EvaluationSettings(Settings):
 
     min_accuracy: float = Field(0.88, ge=0, le=1, description="on the test images of the base")
     min_span_accuracy: float = Field(
-        0.8, ge=0, le=1, description="on the newest span's held-out part; no less on the official"
+        0.8,
+        ge=0,
+        le=1,
+        description="on the newest span's held-out part; missed where chance does not explain it",
     )
     min_class_recall: float = Field(
-        0.5, ge=0, le=1, description="of every class, predicted above a probability of 0.5"
+        0.5, ge=0, le=1, description="share of every class's images that are labelled so"
+    )
+    min_images: int = Field(
+        10, ge=1, description="a held-out part or a class with fewer is reported, not judged"
     )
     max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="against the served model")
     max_calibration_error: float | None = Field(

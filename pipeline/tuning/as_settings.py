@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from files.whole import write_whole
+from pipeline.best_hyperparameters import with_tuned
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
-from pipeline.tuning.best_hyperparameters import with_tuned
 
 
 def without_search(config: Config, values: Mapping[str, Any]) -> Config:

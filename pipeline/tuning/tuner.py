@@ -26,6 +26,7 @@ from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
+from pipeline.best_hyperparameters import decode, encode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, load_split
 from pipeline.modeling.determinism import limit_threads
@@ -33,7 +34,6 @@ from pipeline.modeling.features import CLASS_COUNT
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.search_space import SEARCH_SPACE, Between, TuningSettings, nearest_in_space
-from pipeline.tuning.best_hyperparameters import decode, encode, with_tuned
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class BudgetedOracle(BayesianOptimizationOracle):
         return super().populate_space(trial_id)
 
     def reload(self) -> None:
-        """Takes over the trials of an earlier process."""
+        """Reads the trials of an earlier process, after which the search goes on."""
         super().reload()
         # A kill can leave a trial that is written but not yet in the oracle's own state.
         for trial_id, trial in list(self.trials.items()):

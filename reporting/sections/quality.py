@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from scipy.stats import binomtest
-
 from components.metrics.evaluation_results import Metrics, read_metrics
+from components.metrics.wilson import wilson_interval
 from data.layout import BASE_ORIGIN
 from pipeline.evaluation import ACCURACY
 from reporting.evidence import Evidence
@@ -38,21 +37,6 @@ def read_quality(evidence: Evidence, labels: Sequence[str]) -> Quality | None:
         confusion_matrix=[[round(count) for count in row] for row in candidate.confusion_matrix],
         has_baseline=bool(baseline.overall),
     )
-
-
-def wilson_interval(share: float, images: float) -> tuple[float, float] | None:
-    """Returns the 95 % confidence interval of a share, by Wilson's score.
-
-    https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval#Wilson_score_interval
-
-    Args:
-        share: of the images, 0 to 1.
-        images: how many there are; None is returned when there are none.
-    """
-    if images < 1:
-        return None
-    found = binomtest(round(share * images), round(images)).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
 
 
 def _overall(candidate: Metrics, baseline: Metrics, thresholds: Thresholds) -> Iterator[Metric]:
@@ -102,7 +86,9 @@ def _metric(
         where=place.where,
         value=value,
         baseline=served,
-        interval=wilson_interval(value, images) if place.metric in _SHARES else None,
+        interval=wilson_interval(value * images, images)
+        if images and place.metric in _SHARES
+        else None,
         thresholds=thresholds.of(place),
         missed=thresholds.is_missed(place),
     )

@@ -28,6 +28,7 @@ class Pushed(BaseModel):
         new_spans: those of them that no version before it was trained on.
         metrics: the Evaluator's numbers, as `evaluation_results.read_metrics` gives them.
         model_server: the server that loaded the model and answered in infra validation.
+        labels: the classes that the model knows, in the order of their ids; empty: it does not say.
     """
 
     run_id: str = ""
@@ -38,6 +39,7 @@ class Pushed(BaseModel):
     new_spans: list[int] = Field(default_factory=list)
     metrics: dict[str, Any] = Field(default_factory=dict)
     model_server: str = ""
+    labels: list[str] = Field(default_factory=list)
 
 
 class VersionRecord(Pushed):

@@ -39,6 +39,9 @@ def append_to(path: Path) -> None:
         ("pipeline/modeling/network.py", {"Trainer"}),
         ("pipeline/modeling/trainer.py", {"Trainer"}),
         ("pipeline/modeling/preprocessing.py", {"Transform", "Trainer"}),
+        ("pipeline/modeling/image_header.py", {"Transform", "Trainer"}),
+        ("pipeline/best_hyperparameters.py", {"Trainer"}),
+        ("components/cache_key_driver.py", {"IdxExampleGen", "ServedModel", "Pusher"}),
         ("pipeline/evaluation.py", {"Evaluator"}),
         ("components/idx_example_gen/executor.py", {"IdxExampleGen"}),
         ("components/anomaly_gate/component.py", {"AnomalyGate"}),
@@ -61,6 +64,7 @@ def test_changed_code_changes_the_nodes_that_use_it(
     [
         ("training.learning_rate=0.001", {"Trainer"}),
         ("serving.default_signature=pixels", {"Trainer", "InfraValidator"}),
+        ("serving.max_pixels=1000000", {"Transform"}),
         ('data.labels=["cat", "dog"]', {"Trainer", "ModelDiff"}),
         ("data.schema_file=LICENSE", {"ImportSchemaGen", "SpanDistributionValidator"}),
         ("evaluation.min_accuracy=0.5", {"Evaluator"}),

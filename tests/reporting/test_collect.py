@@ -19,7 +19,6 @@ from reporting.page import Page, ReadSpan
 from reporting.render import render_page
 from reporting.sections import answers as answers_section
 from reporting.sections.lineage import read_spans
-from reporting.sections.quality import wilson_interval
 from serving.versions.record import checksums_of
 from tests.reporting.conftest import Reported
 
@@ -71,13 +70,6 @@ def test_shares_of_the_images_carry_their_confidence_interval(reported: Reported
     others = [m for m in quality.overall if m.name != ACCURACY]
     others += [row.metrics[name] for row in quality.classes for name in ("precision", "auc")]
     assert {metric.interval for metric in others} == {None}
-
-
-def test_the_interval_is_wilsons() -> None:
-    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
-    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
-    assert wilson_interval(0, 0) is None
 
 
 def spans_of(properties: dict[str, str]) -> list[ReadSpan]:

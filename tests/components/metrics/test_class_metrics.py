@@ -1,18 +1,28 @@
 """Per-class metrics in one pass: the numbers are those of TFMA's own metrics, class by class."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.metrics.class_metrics import Histogram
+from components.metrics.class_metrics import Histogram, JudgedAccuracy
+from components.metrics.wilson import wilson_interval
 
 CLASSES = 3
-NAMES = ("precision", "recall", "auc", "calibration")
+MODULE = "components.metrics.class_metrics"
+CLASS_METRICS = ("ClassPrecision", "ClassRecall", "ClassAUC", "ClassCalibration")
 
 
-def evaluate(data: pd.DataFrame, module: str, *metrics: str) -> dict[tuple, dict[int, dict]]:
+def metric(name: str, module: str = MODULE, **config: object) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(class_name=name, module=module, config=json.dumps(config))
+
+
+def evaluate(
+    data: pd.DataFrame, *metrics: config_pb2.MetricConfig
+) -> dict[tuple, dict[int, dict[str, float]]]:
     """The metrics by slice, class id and name."""
     config = config_pb2.EvalConfig(
         model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
@@ -20,9 +30,7 @@ def evaluate(data: pd.DataFrame, module: str, *metrics: str) -> dict[tuple, dict
         metrics_specs=[
             config_pb2.MetricsSpec(
                 binarize=config_pb2.BinarizationOptions(class_ids={"values": range(CLASSES)}),
-                metrics=[
-                    config_pb2.MetricConfig(class_name=metric, module=module) for metric in metrics
-                ],
+                metrics=metrics,
             )
         ],
     )
@@ -31,7 +39,8 @@ def evaluate(data: pd.DataFrame, module: str, *metrics: str) -> dict[tuple, dict
         of_classes = outputs[""]
         found[slice_key] = {
             class_id: {
-                name: of_classes[f"classId:{class_id}"][name]["doubleValue"] for name in NAMES
+                name: float(value["doubleValue"])
+                for name, value in of_classes[f"classId:{class_id}"].items()
             }
             for class_id in range(CLASSES)
         }
@@ -56,16 +65,9 @@ def data() -> pd.DataFrame:
     )
 
 
-def test_the_numbers_are_those_of_tfmas_own_metrics(data: pd.DataFrame) -> None:
-    ours = evaluate(
-        data,
-        "components.metrics.class_metrics",
-        "ClassPrecision",
-        "ClassRecall",
-        "ClassAUC",
-        "ClassCalibration",
-    )
-    theirs = evaluate(data, "", "Precision", "Recall", "AUC", "Calibration")
+def test_area_and_calibration_are_those_of_tfmas_own_metrics(data: pd.DataFrame) -> None:
+    ours = evaluate(data, metric("ClassAUC"), metric("ClassCalibration"))
+    theirs = evaluate(data, metric("AUC", ""), metric("Calibration", ""))
     assert len(ours) == 3
     assert ours.keys() == theirs.keys()
     for slice_key, classes in theirs.items():
@@ -75,10 +77,55 @@ def test_the_numbers_are_those_of_tfmas_own_metrics(data: pd.DataFrame) -> None:
             assert ours[slice_key][class_id] == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_class_is_predicted_where_it_is_the_most_probable_one(data: pd.DataFrame) -> None:
+    labels = data["label"].to_numpy()
+    most_probable = np.array(data["prediction"].tolist()).argmax(axis=1)
+    # Three classes: some are most probable below 0.5.
+    assert (np.array(data["prediction"].tolist()).max(axis=1) < 0.5).any()
+    found = evaluate(data, metric("ClassPrecision"), metric("ClassRecall"))[()]
+    for class_id, values in found.items():
+        right = ((labels == class_id) & (most_probable == class_id)).sum()
+        assert values["recall"] == pytest.approx(right / (labels == class_id).sum())
+        assert values["precision"] == pytest.approx(right / (most_probable == class_id).sum())
+
+
+def test_a_class_is_judged_by_its_recall_from_so_many_examples_on(data: pd.DataFrame) -> None:
+    of_span = (("origin", "span-1"),)
+    examples = int(((data["label"] == 0) & (data["origin"] == "span-1")).sum())
+    judged = {
+        least: evaluate(data, metric("ClassRecall"), metric("JudgedRecall", min_examples=least))
+        for least in (examples, examples + 1)
+    }
+    recall = judged[examples][of_span][0]["recall"]
+    assert recall < 1
+    assert judged[examples][of_span][0]["judged_recall"] == recall
+    assert judged[examples + 1][of_span][0]["judged_recall"] == 1
+    assert np.isnan(judged[examples][of_span][2]["judged_recall"])  # it has no example
+
+
+def test_a_slice_is_judged_by_what_its_accuracy_may_be_at_most(data: pd.DataFrame) -> None:
+    spans = data[data["origin"] == "span-1"]
+    right = np.array(spans["prediction"].tolist()).argmax(axis=1) == spans["label"].to_numpy()
+    for least, expected in (
+        (len(right), wilson_interval(right.sum(), len(right))[1]),
+        (len(right) + 1, 1.0),
+    ):
+        judged = JudgedAccuracy(min_examples=least)
+        config = config_pb2.EvalConfig(
+            model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
+            slicing_specs=[config_pb2.SlicingSpec(feature_keys=["origin"])],
+            metrics_specs=[
+                config_pb2.MetricsSpec(metrics=[metric("JudgedAccuracy", min_examples=least)])
+            ],
+        )
+        found = dict(tfma.analyze_raw_data(data, config).slicing_metrics)
+        value = found[(("origin", "span-1"),)][""][""][judged.name]["doubleValue"]
+        assert value == pytest.approx(expected)
+
+
 def test_a_class_without_an_example_has_no_recall(data: pd.DataFrame) -> None:
-    metrics = ["ClassPrecision", "ClassRecall", "ClassAUC", "ClassCalibration"]
-    of_span = evaluate(data, "components.metrics.class_metrics", *metrics)[(("origin", "span-1"),)]
-    assert {name for name, value in of_span[2].items() if np.isnan(float(value))} == {
+    of_span = evaluate(data, *map(metric, CLASS_METRICS))[(("origin", "span-1"),)]
+    assert {name for name, value in of_span[2].items() if np.isnan(value)} == {
         "recall",
         "auc",
         "calibration",
@@ -90,3 +137,4 @@ def test_a_network_that_diverged_predicts_no_class() -> None:
     histogram.add([(0, np.array([np.nan, np.nan], np.float32), 1.0)])
     assert histogram.weights[:, :, 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert histogram.predicted.tolist() == [0.0, 0.0]
+    assert histogram.confusion.tolist() == [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]

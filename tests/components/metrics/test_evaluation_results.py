@@ -36,7 +36,9 @@ OVERALL = [
     ({"name": "recall", **CANDIDATE, **CLASS_0}, value(0.6)),
     ({"name": "recall", **CANDIDATE, **CLASS_1}, value(1.0)),
     ({"name": "auc", **CANDIDATE, **CLASS_1}, value("NaN")),
-    ({"name": "confusion", **CANDIDATE}, confusion({(0, 0): 2, (0, 1): 1, (1, 1): 3})),
+    ({"name": "judged_accuracy", **CANDIDATE}, value(0.9)),
+    # -1: a network that diverged predicts nothing.
+    ({"name": "confusion", **CANDIDATE}, confusion({(0, 0): 2, (0, 1): 1, (0, -1): 4, (1, 1): 3})),
 ]
 SPAN_2 = [
     ({"name": "accuracy", **CANDIDATE}, value(0.5)),

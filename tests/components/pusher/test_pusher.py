@@ -20,6 +20,7 @@ from components.pusher.executor import (
     PushVerdict,
     read_result,
 )
+from components.vocabulary import write_vocabulary
 from serving.versions.record import checksums_of
 from serving.versions.rollback import roll_back
 from serving.versions.signature import KeyFileError, Verifier
@@ -52,6 +53,7 @@ def bless(tmp_path: Path) -> Bless:
         shutil.rmtree(model, ignore_errors=True)
         model.mkdir(parents=True)
         (model / "saved_model.pb").write_text(content)
+        write_vocabulary(model, ["ant", "bee"])
         blessing = Blessing(
             blessed=validated,
             reasons=[] if validated else ["embedded model server: too slow."],
@@ -110,6 +112,7 @@ def test_a_blessed_model_is_pushed_with_its_record(
     assert newest.record.fingerprint == "def"
     assert newest.record.spans == [3, 4]
     assert newest.record.model_server == "embedded"
+    assert newest.record.labels == ["ant", "bee"]
     assert store.statistics(newest.number) is not None
 
 

@@ -1,5 +1,6 @@
 """ServedModel in a pipeline, in front of a node that takes its outputs as TFX's own nodes do."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,28 +138,78 @@ def test_a_served_model_without_the_signature_is_no_baseline(
     assert "--no-baseline" in str(error.value)
 
 
-def test_a_served_model_of_other_classes_is_no_baseline(
-    store: VersionStore, tmp_path: Path
-) -> None:
+@pytest.fixture
+def compare(store: VersionStore, tmp_path: Path) -> Callable[..., dict[str, int]]:
+    """Serves a model that knows some classes; says how many artifacts candidates are given."""
     import tensorflow as tf
     from tfx.types import standard_artifacts
 
-    from components.served_model.component import BaselineError, Executor
+    from components.served_model.component import Executor
+    from components.vocabulary import write_vocabulary
 
     class ThreeClasses(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def predict(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"probabilities": tf.ones([tf.size(examples), 3]) / 3}
 
-    module = ThreeClasses()
-    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"predict": module.predict})
-    publish(store, tmp_path / "model", Pushed())
-    model, statistics = standard_artifacts.Model(), standard_artifacts.ExampleStatistics()
-    model.uri = str(tmp_path / "emitted")
-    outputs = {"model": [model], "statistics": [statistics]}
-    needs = {"serving_dir": store.storage.base, "signature": "predict"}
+    def emitted(
+        served: list[str], candidate: list[str], signature: str | None = "predict"
+    ) -> dict[str, int]:
+        model, module = tmp_path / "model", ThreeClasses()
+        tf.saved_model.save(module, str(model), signatures={"predict": module.predict})
+        if served:
+            write_vocabulary(model, served)
+        statistics = tmp_path / "statistics" / "Split-train"
+        statistics.mkdir(parents=True)
+        publish(store, model, Pushed(), statistics=statistics.parent)
+        outputs = {
+            "model": [standard_artifacts.Model()],
+            "statistics": [standard_artifacts.ExampleStatistics()],
+        }
+        for key, (artifact,) in outputs.items():
+            artifact.uri = str(tmp_path / "emitted" / key)
+        properties = {"serving_dir": store.storage.base, "labels": json.dumps(candidate)}
+        if signature:
+            properties["signature"] = signature
+        result = Executor().Do({}, outputs, properties)
+        return {key: len(found.artifacts) for key, found in result.output_artifacts.items()}
 
-    with pytest.raises(BaselineError, match=r"has 3 classes and not 4.*--no-baseline"):
-        Executor().Do({}, outputs, {**needs, "class_count": 4})
-    emitted = Executor().Do({}, outputs, {**needs, "class_count": 3})
-    assert len(emitted.output_artifacts["model"].artifacts) == 1
+    return emitted
+
+
+@pytest.mark.parametrize("signature", ["predict", None])
+@pytest.mark.parametrize(
+    "candidate", [["ant", "bear", "bee"], ["bee", "ant", "cat"], ["ant", "bee"]]
+)
+def test_a_served_model_of_other_classes_or_another_order_is_no_baseline_and_says_so(
+    compare: Callable[..., dict[str, int]],
+    caplog: pytest.LogCaptureFixture,
+    candidate: list[str],
+    signature: str | None,
+) -> None:
+    emitted = compare(["ant", "bee", "cat"], candidate, signature)
+    assert emitted == {"model": 0, "statistics": 0}
+    assert (
+        f"is not the baseline: the served model knows ant, bee, cat; this one knows "
+        f"{', '.join(candidate)}: not compared"
+    ) in caplog.text
+
+
+def test_a_served_model_of_the_same_classes_is_the_baseline(
+    compare: Callable[..., dict[str, int]],
+) -> None:
+    classes = ["ant", "bee", "cat"]
+    assert compare(classes, classes) == {"model": 1, "statistics": 1}
+
+
+@pytest.mark.parametrize(("candidate", "artifacts"), [("abc", 1), ("abcd", 0)])
+def test_a_served_model_that_names_no_classes_is_told_by_their_number(
+    compare: Callable[..., dict[str, int]],
+    caplog: pytest.LogCaptureFixture,
+    candidate: str,
+    artifacts: int,
+) -> None:
+    assert compare([], list(candidate))["model"] == artifacts
+    assert ("knows 3 classes; this one knows a, b, c, d: not compared" in caplog.text) is (
+        artifacts == 0
+    )

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from pipeline.best_hyperparameters import encode
 from pipeline.modeling.trainer import run_fn
 from pipeline.modeling.warm_start import exported_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
 from pipeline.settings.paths import SCHEMA_FILE
-from pipeline.tuning.best_hyperparameters import encode
 
 TINY = Hyperparameters(
     epochs=1,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.vocabulary import read_vocabulary
 from pipeline.modeling.features import CLASS_LABELS
 from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
@@ -65,6 +66,10 @@ def test_method_names_are_those_of_the_contract(model_dir: Path) -> None:
     }
 
 
+def test_the_classes_can_be_read_without_running_the_model(model_dir: Path) -> None:
+    assert read_vocabulary(model_dir) == list(CLASS_LABELS)
+
+
 def test_every_signature_gives_the_same_answer(
     loaded, images: np.ndarray, pngs: list[bytes]
 ) -> None:
@@ -98,6 +103,23 @@ def test_a_session_restores_what_the_signatures_read(
         )
     expected = loaded.signatures["predict_images"](images=tf.constant(images, tf.float32))
     np.testing.assert_allclose(in_session, expected["probabilities"], atol=1e-6)
+
+
+@pytest.mark.parametrize("signature", ["classify", "predict_bytes", "predict_examples"])
+def test_a_picture_too_large_to_decode_is_refused_by_its_header(
+    model_dir: Path, pngs: list[bytes], signature: str
+) -> None:
+    # In a session, as TensorFlow Serving runs it: what no output depends on would be left out.
+    header = (20_000).to_bytes(4, "big") * 2
+    large = pngs[0][:16] + header + pngs[0][24:]
+    sent = [large] if signature == "predict_bytes" else examples([large])
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(model_dir))
+        definition = graph.signature_def[signature]
+        (given,) = definition.inputs.values()
+        outputs = [output.name for output in definition.outputs.values()]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="has 20000 x 20000 pixels, at"):
+            session.run(outputs, {given.name: sent})
 
 
 def test_a_further_feature_name_is_accepted_beside_the_usual_one(
@@ -135,8 +157,8 @@ def test_the_temperature_is_part_of_what_is_exported(
 ) -> None:
     module = ServingModule(build_model(TINY), transform_output)
     before = module.predict_images(images.astype(np.float32))
-    # Labels that the untrained network gets wrong: the likeliest thing to say is "any of them".
-    wrong = (before["class_id"].numpy() + 1) % 10
+    # The classes that the untrained network finds least likely: it should be sure of nothing.
+    wrong = before["probabilities"].numpy().argmin(axis=1)
     assert module.calibrate(images / np.float32(255), wrong) > 1
     export(module, tmp_path / "1")
     answer = tf.saved_model.load(str(tmp_path / "1")).signatures["predict_images"](

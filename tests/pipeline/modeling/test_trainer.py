@@ -1,5 +1,7 @@
 """Training resumes where it was killed, and a seed fixes what it computes."""
 
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages
-from pipeline.modeling.trainer import train_model
+from pipeline.modeling.trainer import TrainingDivergedError, train_model
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
 
 
@@ -63,6 +65,69 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert "training resumes after epoch 2 of 3" in caplog.text
     for expected, weights in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-5)
+    assert epochs_in_history(tmp_path / "killed") == epochs_in_history(tmp_path / "whole")
+
+
+def epochs_in_history(folder: Path) -> list[str]:
+    return [line.partition(",")[0] for line in (folder / "history.csv").read_text().splitlines()]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip_a_byte_of_the_weights(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+
+
+def put_another_archive_there(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, flip_a_byte_of_the_weights, put_another_archive_there]
+)
+def test_a_damaged_checkpoint_costs_no_more_than_its_epoch(
+    split: LabelledImages,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+) -> None:
+    checkpoints = tmp_path / "c"
+    with pytest.raises(Killed):
+        train_model(split, split, TINY, KillAfter(checkpoints, 2), tmp_path)
+    damage(checkpoints / "0002.keras")
+
+    with caplog.at_level("INFO"):
+        train(split, tmp_path)
+
+    assert "training resumes after epoch 1 of 3" in caplog.text
+    assert epochs_in_history(tmp_path) == ["epoch", "0", "1", "2"]
+    assert [path.name for path in sorted(checkpoints.glob("*.keras"))] == [
+        "0002.keras",
+        "0003.keras",
+    ]
+
+
+def test_without_a_sound_checkpoint_the_training_starts_anew(
+    split: LabelledImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Killed):
+        train_model(split, split, TINY, KillAfter(tmp_path / "c", 2), tmp_path)
+    for path in (tmp_path / "c").glob("*.keras"):
+        empty(path)
+
+    train(split, tmp_path)
+
+    assert caplog.text.count("is damaged and left out") == 2
+    assert epochs_in_history(tmp_path) == ["epoch", "0", "1", "2"]
 
 
 def test_a_checkpoint_that_was_being_written_is_ignored(
@@ -90,6 +155,19 @@ def test_history_and_tensorboard_logs_are_kept(split: LabelledImages, tmp_path: 
     assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
 
 
-def test_a_batch_larger_than_the_data_is_refused(split: LabelledImages, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="batch_size is 100, but there are only 64"):
-        train(split, tmp_path, TINY.model_copy(update={"batch_size": 100}))
+@pytest.mark.parametrize("images", [1, 30])
+def test_a_batch_larger_than_the_data_becomes_smaller_and_says_so(
+    split: LabelledImages, tmp_path: Path, caplog: pytest.LogCaptureFixture, images: int
+) -> None:
+    few = LabelledImages(split.images[:images], split.labels[:images])
+    train(few, tmp_path, TINY.model_copy(update={"batch_size": 100}))
+    assert f"batch_size is 100, but there are only {images} training images" in caplog.text
+    assert epochs_in_history(tmp_path) == ["epoch", "0", "1", "2"]
+
+
+def test_a_diverged_training_ends_at_once(split: LabelledImages, tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingDivergedError, match=r"step \d of epoch 1: .*learning_rate may help"
+    ):
+        train(split, tmp_path, TINY.model_copy(update={"learning_rate": 1e30}))
+    assert not list((tmp_path / "c").glob("*.keras"))

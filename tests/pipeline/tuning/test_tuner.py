@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
+from pipeline.best_hyperparameters import decode, with_tuned
 from pipeline.modeling.dataset import LabelledImages
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.search_space import TuningSettings
-from pipeline.tuning.best_hyperparameters import decode, with_tuned
 from pipeline.tuning.tuner import NoTrialSucceeded, TrialTuner, accuracy, make_tuner
 
 SETTINGS = Hyperparameters(learning_rate=0.004, dropout=0.1)
