@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.model_server.errors import Code
+from serving.status import Code
 
 
 class ClientError(Exception):
@@ -30,8 +30,20 @@ class TimeoutExceededError(ClientError):
     """No answer came in the time allowed."""
 
 
+class NotAvailableError(TimeoutExceededError):
+    """A version did not become AVAILABLE in time; `seen` is what was seen last."""
+
+    def __init__(self, message: str, seen: str) -> None:
+        super().__init__(Code.DEADLINE_EXCEEDED, message)
+        self.seen = seen
+
+
 class ModelFailedError(ClientError):
-    """The server tried to load the version and gave up; the message is its reason."""
+    """The server tried to load the version and gave up; `reason` is what it said."""
+
+    def __init__(self, code: Code, message: str, reason: str) -> None:
+        super().__init__(code, message)
+        self.reason = reason
 
 
 class ScaledPixelsError(InvalidRequestError):

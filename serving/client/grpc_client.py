@@ -19,11 +19,12 @@ from serving.client.grpc_messages import (
     prediction_service_pb2_grpc,
     types_pb2,
 )
-from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec, VersionStatus
-from serving.client.retry import Retries, wait_until_available
+from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec
+from serving.client.retry import Retries
 from serving.client.selection import check_selection, choose_signature
+from serving.client.status import wait_until_available
 from serving.client.tensors import input_arrays, is_bytes, string_array, tensor_spec
-from serving.model_server.errors import Code
+from serving.status import Code, State, VersionStatus
 
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
@@ -62,19 +63,19 @@ class GrpcClient:
         statuses = [
             VersionStatus(
                 item.version,
-                get_model_status_pb2.ModelVersionStatus.State.Name(item.state),
-                Code(item.status.error_code).name,
+                State(item.state),
+                Code(item.status.error_code),
                 item.status.error_message,
             )
             for item in answer.model_version_status
         ]
-        return sorted(statuses, key=lambda item: -item.version)
+        return sorted(statuses, key=lambda status: -status.version)
 
     def wait_until_available(
         self, version: int | None = None, timeout: float = 60.0
     ) -> VersionStatus:
         """See ModelClient."""
-        return wait_until_available(lambda: self.status(version), self._model_name, timeout)
+        return wait_until_available(lambda _: self.status(version), timeout, self._model_name)
 
     def signature(
         self, signature_name: str = "", version: int | None = None, label: str | None = None

@@ -8,20 +8,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from serving.status import VersionStatus
+
 Feature: TypeAlias = bytes | str | float | int | Sequence[bytes | str | float | int]
 """A feature of a tf.Example; its Python type decides the kind, as its JSON type does over REST."""
 
 Example: TypeAlias = Mapping[str, Feature]
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """State of one version: START, LOADING, AVAILABLE, UNLOADING or END, and why it ended."""
-
-    version: int
-    state: str
-    error_code: str = "OK"
-    error_message: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ import numpy as np
 import requests
 
 from serving.client.errors import ClientError, client_error
-from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec, VersionStatus
-from serving.client.retry import Retries, wait_until_available
+from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec
+from serving.client.retry import Retries
 from serving.client.selection import check_selection, choose_signature
+from serving.client.status import parse_statuses, wait_until_available
 from serving.client.tensors import input_arrays, string_array, tensor_spec
-from serving.model_server.errors import Code
+from serving.status import Code, VersionStatus
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,
@@ -51,21 +52,13 @@ class RestClient:
     def status(self, version: int | None = None) -> list[VersionStatus]:
         """See ModelClient."""
         answer = self._retries.run(lambda: self._request("GET", self._path(version, None)))
-        return [
-            VersionStatus(
-                int(item["version"]),
-                item["state"],
-                item["status"]["error_code"],
-                item["status"]["error_message"],
-            )
-            for item in answer["model_version_status"]
-        ]
+        return parse_statuses(answer)
 
     def wait_until_available(
         self, version: int | None = None, timeout: float = 60.0
     ) -> VersionStatus:
         """See ModelClient."""
-        return wait_until_available(lambda: self.status(version), self._model_name, timeout)
+        return wait_until_available(lambda _: self.status(version), timeout, self._model_name)
 
     def signature(
         self, signature_name: str = "", version: int | None = None, label: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from serving.client.errors import InvalidRequestError
 from serving.client.interface import Signature
-from serving.model_server.errors import Code
+from serving.status import Code
 
 
 def check_selection(version: int | None, label: str | None) -> None:

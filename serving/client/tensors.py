@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.client.errors import InvalidRequestError, ScaledPixelsError
 from serving.client.interface import Signature, TensorSpec
-from serving.model_server.errors import Code
+from serving.status import Code
 
 _DTYPES = {"float": "float32", "double": "float64", "half": "float16"}
 _IMAGE_CHANNELS = (1, 3, 4)

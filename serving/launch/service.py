@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from pydantic import BaseModel, Field
 
-from serving.client.status import ServerUnreachableError, live_states
+from serving.client.errors import ModelFailedError, NotAvailableError, UnavailableError
+from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.launch.base import (
     Launch,
     ModelServer,
@@ -23,7 +25,6 @@ from serving.launch.selection import Choice, choose_server
 from serving.versions.labels import CONFIG_NAME, Labels, listed_versions, read_labels
 from serving.versions.store import VersionStore
 
-_POLL_SECONDS = 0.2
 _WATCH_SECONDS = 1.0
 # Pushed versions are whole and were tried; what fails to load may have met a full memory.
 _FLAGS = (
@@ -168,9 +169,10 @@ def watch(state: Serving, server: ModelServer, talk: TextIO) -> None:
         if not server.is_running():
             raise ServerFailedError(_ended(server))
         try:
-            available = _available(server, state.model_name)
-        except ServerUnreachableError:
+            known = known_versions(server.rest_url, state.model_name)
+        except UnavailableError:
             continue
+        available = [number for number, status in known.items() if status.is_available]
         if available != state.versions:
             state.versions = available
             listed = ", ".join(map(str, available)) or "none"
@@ -252,29 +254,22 @@ def _start_page(stack: ExitStack, host: str, port: int, rest_url: str, model_nam
 def _wait_until_available(
     server: ModelServer, model_name: str, wanted: set[int], limit_seconds: float
 ) -> None:
-    deadline = time.monotonic() + limit_seconds
-    while True:
-        running = server.is_running()
-        try:
-            states = live_states(server.rest_url, model_name)
-        except ServerUnreachableError:
-            states = {}
-        if all(number in states and states[number].state == "AVAILABLE" for number in wanted):
-            return
-        failed = next((state.error for state in states.values() if state.error), "")
-        if not running:
+    def check() -> None:
+        if not server.is_running():
             raise ServerFailedError(_ended(server))
-        if time.monotonic() > deadline:
-            raise ServerFailedError(
-                f"the model is not AVAILABLE after {limit_seconds:g} s "
-                f"(infra_validation.max_load_seconds): {failed or 'the server does not say why'}"
-            )
-        time.sleep(_POLL_SECONDS)
 
-
-def _available(server: ModelServer, model_name: str) -> list[int]:
-    states = live_states(server.rest_url, model_name)
-    return sorted((n for n, state in states.items() if state.state == "AVAILABLE"), reverse=True)
+    try:
+        wait_until_available(
+            partial(fetch_status, server.rest_url, model_name),
+            limit_seconds,
+            "the model",
+            wanted=wanted,
+            check=check,
+        )
+    except ModelFailedError as error:
+        raise ServerFailedError(error.message) from error
+    except NotAvailableError as error:
+        raise ServerFailedError(f"{error.message} (infra_validation.max_load_seconds)") from error
 
 
 def _ended(server: ModelServer) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 from serving.model_server.batching import BatchingOptions, BatchingRunner, BatchScheduler
 from serving.model_server.config import read_text_proto
 from serving.model_server.config_protos import BatchingParameters
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import ServingError
 from serving.model_server.metrics import Metrics
 from serving.model_server.saved_model import LoadedModel, load_saved_model
 from serving.model_server.servable import RequestLog, Runner, Servable, SessionRunner
 from serving.model_server.warmup import run_warmup
+from serving.status import Code
 
 _logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import ServingError
+from serving.status import Code
 
 _logger = logging.getLogger(__name__)
 

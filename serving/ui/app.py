@@ -133,7 +133,7 @@ def _status(connect: partial[ModelClient], model_name: str) -> dict[str, object]
 
 
 def _newest(client: ModelClient) -> int | None:
-    available = (item.version for item in client.status() if item.state == "AVAILABLE")
+    available = (item.version for item in client.status() if item.is_available)
     return max(available, default=None)
 
 

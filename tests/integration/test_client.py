@@ -18,6 +18,7 @@ from serving.client.grpc_client import GrpcClient
 from serving.client.interface import ModelClient
 from serving.client.rest_client import RestClient
 from serving.client.retry import Retries
+from serving.status import State, VersionStatus
 from tests.integration.conftest import CONFORMANCE, ModelServerProcess, free_port
 
 pytestmark = pytest.mark.integration
@@ -56,9 +57,9 @@ def connect(
 
 def test_status_lists_versions_newest_first(connect: Connect) -> None:
     client = connect("half_plus")
-    assert [(item.version, item.state) for item in client.status()] == [
-        (2, "AVAILABLE"),
-        (1, "AVAILABLE"),
+    assert client.status() == [
+        VersionStatus(2, State.AVAILABLE),
+        VersionStatus(1, State.AVAILABLE),
     ]
     assert [item.version for item in client.status(1)] == [1]
 

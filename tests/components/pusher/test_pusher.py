@@ -262,7 +262,7 @@ def test_a_version_that_the_live_server_gives_up_is_rolled_back(
 
     assert result.status is PushVerdict.ROLLED_BACK
     assert "did not serve version" in result.reasons[0]
-    assert "END why" in result.reasons[0]
+    assert "was not loaded: why" in result.reasons[0]
     assert [version.number for version in store.served()] == [good.version]
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import ServingError
+from serving.status import Code
 
 
 def example(**features: float) -> bytes:

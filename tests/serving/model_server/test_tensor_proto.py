@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import ServingError
 from serving.model_server.tensor_proto import array_from_proto, fill_proto
+from serving.status import Code
 
 
 def tensor(dtype: int, shape: list[int], **values: Any) -> Any:
