@@ -104,7 +104,7 @@ def rollback(
     settings = _load(workdir, config, overrides)
     with _usage_errors():
         done = roll_back(
-            VersionStore(settings.serving_base),
+            VersionStore(settings.serving_base, settings.push.permissions),
             version,
             reason,
             allow_last=force,
@@ -139,7 +139,7 @@ def prune(
     with _usage_errors():
         known = known_versions(server, settings.serving.model_name) if server else {}
         live = [number for number, status in known.items() if status.is_available]
-        store = VersionStore(settings.serving_base)
+        store = VersionStore(settings.serving_base, settings.push.permissions)
         removed = prune_versions(store, keep or settings.push.keep, live)
     text = ", ".join(map(str, removed)) if removed else "nothing"
     _say(as_json, {"removed": removed}, f"removed {text}")
@@ -173,7 +173,7 @@ def label(
     if remove == (version is not None):
         raise UsageError("give either a version or --remove")
     settings = _load(workdir, config, overrides)
-    store = VersionStore(settings.serving_base)
+    store = VersionStore(settings.serving_base, settings.push.permissions)
     with _usage_errors():
         state = move_label(
             store,
