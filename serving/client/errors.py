@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from serving.status import Code
 
 
@@ -64,3 +67,14 @@ _ERRORS: dict[Code, type[ClientError]] = {
 def client_error(code: Code, message: str) -> ClientError:
     """The exception for a code that a server answered."""
     return _ERRORS.get(code, ClientError)(code, message)
+
+
+@contextmanager
+def understood(where: str) -> Iterator[None]:
+    """Turns what fails on an answer of an unexpected form into a ClientError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise client_error(
+            Code.INTERNAL, f"{where} answered something else than a model server does: {error!r}"
+        ) from error

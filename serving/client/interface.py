@@ -46,7 +46,8 @@ class ModelClient(Protocol):
     """Asks one model of a model server.
 
     `version` and `label` select a version, at most one of them; without, the server takes the
-    newest. An empty `signature_name` means `serving_default`. All calls raise ClientError.
+    newest. An empty label is none; an empty `signature_name` means `serving_default`. All calls
+    raise ClientError, and nothing else.
     """
 
     def status(self, version: int | None = None) -> list[VersionStatus]:
@@ -76,7 +77,7 @@ class ModelClient(Protocol):
 
         Strings are given as bytes or str. They are returned as str, or as bytes if the alias of
         the output ends in `_bytes`, in arrays of objects. Raises ScaledPixelsError for images
-        whose largest pixel is at most 1.
+        whose largest pixel is above 0 and at most 1.
         """
 
     def classify(

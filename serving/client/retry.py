@@ -18,17 +18,28 @@ class Retries:
     """Try UNAVAILABLE requests again: up to `attempts` in all, waiting longer each time.
 
     The waits are random between 0 and `first_wait` seconds, doubled for each further one, so that
-    many clients do not come back at once.
+    many clients do not come back at once. `deadline` is in seconds and for all attempts and waits
+    together: none begins after it, and none may take longer than what is left of it.
     """
 
     attempts: int = 4
     first_wait: float = 0.2
+    deadline: float = 120.0
 
-    def run(self, request: Callable[[], Answer]) -> Answer:
-        """What `request` returns; raises what it raises last."""
+    def run(self, request: Callable[[float], Answer], timeout: float) -> Answer:
+        """Returns what `request` returns; raises what it raises last.
+
+        Args:
+            request: is given the seconds that it may take.
+            timeout: seconds for one attempt.
+        """
+        ends = time.monotonic() + self.deadline
         for attempt in range(self.attempts - 1):
             try:
-                return request()
+                return request(min(timeout, ends - time.monotonic()))
             except UnavailableError:
-                time.sleep(random.uniform(0, self.first_wait * 2**attempt))
-        return request()
+                wait = random.uniform(0, self.first_wait * 2**attempt)
+                if time.monotonic() + wait >= ends:
+                    raise
+                time.sleep(wait)
+        return request(min(timeout, max(ends - time.monotonic(), 0.001)))

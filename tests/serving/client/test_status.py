@@ -45,7 +45,7 @@ def answering() -> Iterator[Answering]:
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
         server = Server((host, 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         return join_host_port(host, server.server_port)
 
