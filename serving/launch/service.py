@@ -12,6 +12,7 @@ from typing import TextIO
 
 from pydantic import BaseModel, Field
 
+from serving.addresses import join_host_port, reachable_host
 from serving.client.errors import ModelFailedError, NotAvailableError, UnavailableError
 from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.launch.base import (
@@ -19,9 +20,11 @@ from serving.launch.base import (
     ModelServer,
     ServerKind,
     ServerMissingError,
+    free_ports,
     is_free,
 )
 from serving.launch.selection import Choice, choose_server
+from serving.status import VersionStatus
 from serving.versions.labels import CONFIG_NAME, Labels, listed_versions, read_labels
 from serving.versions.store import VersionStore
 
@@ -153,17 +156,19 @@ def serving(
             log=log,
         )
         if address.ui_port is not None:
-            state.ui = f"http://{address.host}:{address.ui_port}"
+            page_host = reachable_host(address.host)
+            state.ui = f"http://{join_host_port(page_host, address.ui_port)}"
             _start_page(stack, address.host, address.ui_port, choice.server.rest_url, name)
         yield state, choice.server
 
 
 def watch(state: Serving, server: ModelServer, talk: TextIO) -> None:
-    """Says which versions come and go, for as long as the server runs.
+    """Says which versions come and go, and which are not served and why, while the server runs.
 
     Raises:
         ServerFailedError: the server ended by itself.
     """
+    told: set[VersionStatus] = set()
     while True:
         time.sleep(_WATCH_SECONDS)
         if not server.is_running():
@@ -177,6 +182,11 @@ def watch(state: Serving, server: ModelServer, talk: TextIO) -> None:
             state.versions = available
             listed = ", ".join(map(str, available)) or "none"
             print(f"versions now served: {listed}", file=talk, flush=True)
+        failed = {status for status in known.values() if status.has_failed}
+        for status in sorted(failed - told, key=lambda status: status.version):
+            why = " ".join(status.message.split())
+            print(f"version {status.version} is not served: {why}", file=talk, flush=True)
+        told = failed
 
 
 def _wanted_versions(store: VersionStore) -> set[int]:
@@ -195,8 +205,15 @@ def _check_ports(address: Address) -> None:
     ports = [port for port in named.values() if port]
     if len(set(ports)) < len(ports):
         raise CannotServeError(f"{', '.join(named)} must differ")
+    try:
+        free_ports(1, address.host)
+    except OSError as error:
+        raise CannotServeError(
+            f"cannot listen on {address.host}: {error.strerror or error}; --host takes an address "
+            "of this machine"
+        ) from error
     for flag, port in named.items():
-        if port and not is_free(port):
+        if port and not is_free(port, address.host):
             raise CannotServeError(
                 f"port {port} is taken by another program; choose another one with {flag}"
             )
@@ -204,7 +221,7 @@ def _check_ports(address: Address) -> None:
 
 def _choose(request: Request) -> Choice:
     try:
-        return choose_server(request.kind, request.docker_image)
+        return choose_server(request.kind, request.docker_image, request.directory)
     except ServerMissingError as error:
         raise CannotServeError(f"{error}; --model-server auto takes what there is") from error
 

@@ -125,7 +125,7 @@ def validate_shared(
     validate: Validate, shared_server: SharedServer, monkeypatch: pytest.MonkeyPatch
 ) -> Validate:
     choice = Choice(ServerKind.EMBEDDED, shared_server, "shared")
-    monkeypatch.setattr(validation, "choose_server", lambda kind, image: choice)
+    monkeypatch.setattr(validation, "choose_server", lambda *_: choice)
     return lambda model, **changes: validate(
         model, **({"model_name": f"model-{next(_numbers)}"} | changes)
     )
