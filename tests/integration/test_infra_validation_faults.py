@@ -307,7 +307,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced_by_another(
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         taken = [occupied.getsockname()[1], free_ports(1)[0]]
         answers = iter([taken])
-        monkeypatch.setattr(process, "free_ports", lambda n: next(answers, None) or free_ports(n))
+        monkeypatch.setattr(process, "free_ports", lambda *a: next(answers, None) or free_ports(*a))
 
         blessing = validate(sound_model, model_server=ServerKind.BINARY)
 
