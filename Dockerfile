@@ -17,5 +17,11 @@ FROM ${PYTHON_IMAGE}
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY . .
-ENV PATH=/opt/venv/bin:${PATH} PYTHONPATH=/app PYTHONUNBUFFERED=1
+# Code and packages stay root's. Written are the workdir (by default, or where Kubeflow mounts the
+# volume) and the folders in which Kubeflow's launcher keeps copies of artifacts.
+RUN useradd --uid 10001 --create-home pipeline \
+    && install --directory --owner=10001 --group=10001 /app/var /mnt/fashion-mnist /minio /s3 /gcs
+USER 10001:10001
+VOLUME /app/var
+ENV PATH=/opt/venv/bin:${PATH} PYTHONPATH=/app PYTHONUNBUFFERED=1 HOME=/home/pipeline
 CMD ["python", "runner.py", "--help"]

@@ -19,6 +19,9 @@ app = typer.Typer(
 for verb in (run, tune, serve, predict, models, data, schedule, compile_, kubeflow, report, doctor):
     app.add_typer(verb.app)
 
+_FAILED = 1
+_BAD_USAGE = 2
+
 _NEEDS_NO_VERB = ("--help", "--install-completion", "--show-completion")
 
 # What a path brings that somebody gave: a file where a folder is needed, or no right to write.
@@ -39,15 +42,14 @@ def main() -> None:
         sys.exit(app(arguments, prog_name="runner.py", standalone_mode=False))
     except UsageError as error:
         print(f"runner.py: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_BAD_USAGE)
     except TyperException as error:
         print(_usage_sentence(error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_BAD_USAGE)
     except OSError as error:
-        if error.errno not in _UNUSABLE or error.filename is None:
-            raise
-        print(f"runner.py: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        where = f"cannot use {error.filename}: " if error.filename else ""
+        print(f"runner.py: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(_BAD_USAGE if error.errno in _UNUSABLE and error.filename else _FAILED)
 
 
 def _usage_sentence(error: TyperException) -> str:

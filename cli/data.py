@@ -180,6 +180,51 @@ def prepare(
     )
 
 
+@app.command("list", epilog=examples("data list", "data list --json"))
+def list_spans(
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """List the spans: how many images, which state, since when, and why."""
+    from cli.spans_table import listed_spans, print_spans
+
+    settings = _settings(workdir, config, preset, overrides)
+    found = listed_spans(settings)
+    if as_json:
+        print(json.dumps([span.model_dump(mode="json") for span in found]))
+    else:
+        print_spans(found, settings.data_root)
+
+
+@app.command(epilog=examples('data quarantine 3 --reason "the lens was dirty"'))
+def quarantine(
+    span: Annotated[int, typer.Argument(help="Number of the span.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Leave a span out of every later run, until it is released."""
+    from data.quarantine import QuarantineError
+    from data.quarantine import quarantine as quarantine_span
+
+    root = _span_root(_settings(workdir, config, preset, overrides))
+    try:
+        quarantine_span(root, span, reason)
+    except QuarantineError as error:
+        raise UsageError(str(error)) from None
+    _show(
+        f"Span {span} is quarantined: {reason}",
+        {"status": "quarantined", "span": span, "reason": reason},
+        as_json,
+    )
+
+
 @app.command(epilog=examples("data release 3"))
 def release(
     span: Annotated[int, typer.Argument(help="Number of the quarantined span.")],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="models",
-    help="List, compare, roll back, prune and label versions of the model.",
+    help="List, compare, roll back, prune, label and verify versions of the model.",
     no_args_is_help=True,
     rich_markup_mode=None,
     epilog=examples(
@@ -28,6 +28,7 @@ Server = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="REST address of a running model server.")
 ]
 
+_NOT_VERIFIED = 1
 # A server with --file_system_poll_wait_seconds=1, the default, and a model that loads in seconds.
 _LOAD_SECONDS = 60.0
 # Without a server to ask: time for one that re-reads its configuration every few seconds.
@@ -190,6 +191,27 @@ def label(
         {"labels": state.labels, "config": path},
         f"label {name} {verb}; servers read {path} (--model_config_file)",
     )
+
+
+@app.command(epilog=examples("models verify 1795238065 --key public.pem"))
+def verify(
+    version: Annotated[int, typer.Argument(help="A version that is there.")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="The public key, PEM.")],
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a version is what was signed; exit code 1 if it is not."""
+    from cli.verify import verify_version
+
+    settings = _load(workdir, config, overrides)
+    with _usage_errors():
+        verdict = verify_version(settings, version, key)
+    text = verdict.reason or f"version {version} is what was signed with the private key of {key}"
+    _say(as_json, verdict.model_dump(), text)
+    if not verdict.verified:
+        raise typer.Exit(_NOT_VERIFIED)
 
 
 def _load(workdir: Path | None, config: Path | None, overrides: list[str] | None) -> "Config":

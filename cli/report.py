@@ -55,7 +55,7 @@ def report(
     stdout = sys.stdout
     if page is None:
         result = _kept_result(settings, run)
-        # TensorFlow and TFX have much to say.
+        # TensorFlow and TFX write a lot to standard error.
         log = settings.logs_dir / "report.log"
         terminal = redirect_to(log)
         stdout = terminal.stdout

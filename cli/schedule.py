@@ -47,6 +47,7 @@ def schedule(
     Ctrl-C or SIGTERM stops it. Without --cron and --watch it does both: by the settings' cron
     expression, and for new spans in the workdir. The exit code is that of the last run.
     """
+    from cli.verify import check_signing_key
     from pipeline.settings.load import load_config
 
     settings = load_config(
@@ -57,6 +58,7 @@ def schedule(
         schedule__cron=cron,
         infra_validation__model_server=model_server,
     )
+    check_signing_key(settings)
     command = run_command(settings, config, preset, overrides or [], model_server)
     raise typer.Exit(_serve(settings, command, cron, watch, once, as_json))
 

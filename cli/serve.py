@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,10 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")
     ] = "127.0.0.1",
+    require_signature: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC.pem", help="Serve only versions signed with its private key."),
+    ] = None,
     model_server: ModelServer = None,
     workdir: Workdir = None,
     config: ConfigFile = None,
@@ -67,7 +72,7 @@ def serve(
     )
     address = Address(host, grpc_port, rest_port, ui_port if ui else None)
     try:
-        with serving(_request(settings), address, sys.stderr) as (state, server):
+        with serving(_request(settings, require_signature), address, sys.stderr) as (state, server):
             if as_json:
                 print(state.model_dump_json(), flush=True)
             else:
@@ -85,7 +90,8 @@ def serve(
         print("stopped", file=sys.stderr)
 
 
-def _request(config: "Config") -> "Request":
+def _request(config: "Config", require_signature: Path | None) -> "Request":
+    from cli.verify import check_public_key
     from pipeline.settings.errors import UsageError
     from serving.launch.service import Request
 
@@ -94,6 +100,8 @@ def _request(config: "Config") -> "Request":
             f"serve works on local folders; for push.destination = {config.serving_base} start "
             f"tensorflow_model_server with --model_base_path={config.serving_base}"
         )
+    if require_signature:
+        check_public_key("--require-signature", require_signature)
     return Request(
         directory=config.serving_dir,
         model_name=config.serving.model_name,
@@ -101,6 +109,7 @@ def _request(config: "Config") -> "Request":
         docker_image=config.infra_validation.docker_image,
         max_load_seconds=config.infra_validation.max_load_seconds,
         log=config.logs_dir / "serve.log",
+        public_key=require_signature.resolve() if require_signature else None,
     )
 
 

@@ -12,6 +12,7 @@ from runs.result import RunResult, Status
 
 _HEADLINES = {
     Status.PUSHED: "pushed version {version} to {serving_dir}",
+    Status.PUSHED_UNCONFIRMED: "pushed version {version} to {serving_dir}, unconfirmed",
     Status.UP_TO_DATE: "nothing new: version {version} is up to date",
     Status.NOT_BLESSED: "not pushed: the model did not reach its thresholds",
     Status.INFRA_REFUSED: "not pushed: infra validation refused the model",

@@ -8,9 +8,10 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BASE_ORIGIN = "base"
 _SPAN_ORIGIN = "span-"
@@ -26,7 +27,7 @@ class Role(enum.Enum):
     """What the examples of a pair of files are for; `splits.split_of` turns it into splits."""
 
     TRAINING = "training"
-    NEWEST_SPAN = "newest span"
+    NEW_SPAN = "new span"
     TEST = "test"
 
 
@@ -52,14 +53,16 @@ class Layout:
     """What one run reads.
 
     Attributes:
-        spans: the span numbers, ascending; empty when the training images of the base are read.
+        spans: the span numbers, ascending.
+        new_spans: those of them that are judged, because no served version was trained on them.
         pairs: the files, in the order in which their examples come.
-        defects: one sentence per file that is missing or there twice.
+        defects: by origin, one sentence per file that is missing or there twice.
     """
 
     spans: tuple[int, ...]
+    new_spans: tuple[int, ...]
     pairs: tuple[Pair, ...]
-    defects: tuple[str, ...]
+    defects: tuple[tuple[str, str], ...]
 
     @property
     def newest_span(self) -> int:
@@ -69,11 +72,15 @@ class Layout:
     def fingerprint(self) -> str:
         """SHA-256 over what each file is for and over its content, in hexadecimal."""
         contents = [
-            (pair.origin, pair.role.value, path.name.removesuffix(".gz"), _sha256(path))
+            (pair.origin, pair.role.value, *content)
             for pair in self.pairs
-            for path in (pair.images, pair.labels)
+            for content in _contents(pair)
         ]
-        return hashlib.sha256(json.dumps([contents, self.defects]).encode()).hexdigest()
+        return _digest([contents, self.defects])
+
+    def digest(self, origin: str) -> str:
+        """SHA-256 over the content of the files of an origin, in hexadecimal."""
+        return _digest([_contents(pair) for pair in self.pairs if pair.origin == origin])
 
 
 def base_folder(root: Path) -> Path:
@@ -97,30 +104,56 @@ def span_of(origin: str) -> int:
     return int(origin.removeprefix(_SPAN_ORIGIN))
 
 
-def resolve(root: Path, spans: Sequence[int]) -> Layout:
-    """Finds the files of `spans` and the test set of the base.
+def is_span(origin: str) -> bool:
+    """Whether an origin is a span, and not the base."""
+    return origin.startswith(_SPAN_ORIGIN)
 
-    With no spans, the training images of the base are what is trained on.
+
+def resolve(
+    root: Path,
+    spans: Sequence[int],
+    new_spans: Collection[int] = (),
+    *,
+    include_base: bool = True,
+) -> Layout:
+    """Finds the files that a run reads.
+
+    Args:
+        root: the data root.
+        spans: the spans to train on.
+        new_spans: those of them of which a part is held out and judged.
+        include_base: whether the training images of the base are trained on as well; without a
+            span they are in any case. Its test images are always judged on.
     """
     pairs: list[Pair] = []
-    defects: list[str] = []
+    defects: list[tuple[str, str]] = []
 
     def add(origin: str, role: Role, folder: Path, part: str) -> None:
         files = _files(folder, part)
         problems = _problems(files, folder, part)
-        defects.extend(problems)
+        defects.extend((origin, problem) for problem in problems)
         if not problems:
             pairs.append(Pair(origin, role, files["images-idx3"][0], files["labels-idx1"][0]))
 
     ordered = sorted(spans)
-    for span in ordered:
-        role = Role.NEWEST_SPAN if span == ordered[-1] else Role.TRAINING
-        add(origin_of(span), role, spans_folder(root) / str(span), "")
     base = base_folder(root)
-    if not ordered:
+    if include_base or not ordered:
         add(BASE_ORIGIN, Role.TRAINING, base, "train-")
+    for span in ordered:
+        role = Role.NEW_SPAN if span in new_spans else Role.TRAINING
+        add(origin_of(span), role, spans_folder(root) / str(span), "")
     add(BASE_ORIGIN, Role.TEST, base, "t10k-")
-    return Layout(tuple(ordered), tuple(pairs), tuple(defects))
+    judged = tuple(span for span in ordered if span in new_spans)
+    return Layout(tuple(ordered), judged, tuple(pairs), tuple(defects))
+
+
+def is_complete(span: Path) -> bool:
+    """Whether a span's folder has both of its files, under the names that they keep.
+
+    Tools that copy write under a name that begins with a dot, and rename at the end.
+    """
+    files = _files(span, "")
+    return all(files[kind] for kind in ("images-idx3", "labels-idx1"))
 
 
 def _files(folder: Path, part: str) -> dict[str, list[Path]]:
@@ -142,6 +175,15 @@ def _problems(files: dict[str, list[Path]], folder: Path, part: str) -> list[str
         elif len(found) > 1:
             problems.append(f"{name}: there with and without .gz, remove one of the two")
     return problems
+
+
+def _contents(pair: Pair) -> list[tuple[str, str]]:
+    files = (pair.images, pair.labels)
+    return [(path.name.removesuffix(".gz"), _sha256(path)) for path in files]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

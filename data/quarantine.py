@@ -33,15 +33,19 @@ class Quarantine:
 
 
 def quarantined(root: Path) -> dict[int, Quarantine]:
-    """The quarantined spans, ascending."""
+    """The quarantined spans, ascending; what cannot be read of the file is left out with a line."""
+    path = root / _FILE
     try:
-        entries = json.loads((root / _FILE).read_text())
+        entries = json.loads(path.read_bytes())
+        return {
+            int(span): Quarantine(entry.get("reason", "unknown"), entry.get("since", "unknown"))
+            for span, entry in sorted(entries.items(), key=lambda item: int(item[0]))
+        }
     except FileNotFoundError:
         return {}
-    return {
-        int(span): Quarantine(entry.get("reason", "unknown"), entry.get("since", "unknown"))
-        for span, entry in sorted(entries.items(), key=lambda item: int(item[0]))
-    }
+    except (ValueError, AttributeError) as error:
+        logger.warning("%s is damaged (%s): no span counts as quarantined", path, error)
+        return {}
 
 
 def quarantine(root: Path, span: int, reason: str) -> None:

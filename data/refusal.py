@@ -1,6 +1,6 @@
-"""What a component raises when the data, not the code, is to blame."""
+"""What is raised when the data, not the code, is to blame."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class DataRefused(Exception):
@@ -8,8 +8,11 @@ class DataRefused(Exception):
 
     Attributes:
         reasons: one sentence per defect, each naming the file or feature it is about.
+        blamed_spans: the spans against which there is evidence of their own, ascending; for
+            anything else the data stays.
     """
 
-    def __init__(self, reasons: Sequence[str]) -> None:
+    def __init__(self, reasons: Sequence[str], blamed_spans: Iterable[int] = ()) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = list(reasons)
+        self.blamed_spans = sorted(set(blamed_spans))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.layout import spans_folder
+from data.layout import is_complete, spans_folder
 from data.quarantine import quarantined
 from files.lock import locked
 from files.whole import flush
@@ -26,7 +26,6 @@ IMAGES_FILE = "images-idx3-ubyte.gz"
 LABELS_FILE = "labels-idx1-ubyte.gz"
 
 _INCOMING = ".incoming"
-_ANY_FILE = "*-ubyte*"
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,55 @@ class Added:
 def list_spans(folder: Path) -> list[int]:
     """Numbers of the spans in a folder of spans, quarantined ones included, ascending.
 
-    A span's folder is named by a plain positive integer; anything else is not a span.
+    A span's folder is named by a plain positive integer and has both files; anything else is not
+    a span, or not yet.
     """
-    return sorted(
-        int(path.name)
-        for path in folder.glob("[1-9]*")
-        if path.name.isdecimal() and path.name.isascii() and next(path.glob(_ANY_FILE), None)
-    )
+    return [span for span in _numbered(folder) if is_complete(folder / str(span))]
 
 
-def newest(root: Path) -> int | None:
-    """The newest span that is not quarantined."""
-    return max(usable_spans(root, 1), default=None)
+def list_incomplete(folder: Path) -> list[int]:
+    """Numbers of the folders that lack a file and are no spans yet, ascending."""
+    return [span for span in _numbered(folder) if not is_complete(folder / str(span))]
 
 
-def usable_spans(root: Path, size: int | None, last_span: int | None = None) -> list[int]:
-    """The `size` newest spans (all when None) that are not quarantined, ascending.
+@dataclass(frozen=True)
+class Choice:
+    """The spans of one run: chosen once, before anything else, and the same for every node.
 
-    With a `last_span`, newer ones are left out, as a run for a day in the past must.
+    Attributes:
+        spans: that are trained on, ascending.
+        new: those of them that no served version was trained on. They are judged.
     """
+
+    spans: tuple[int, ...] = ()
+    new: tuple[int, ...] = ()
+
+
+def choose(
+    root: Path,
+    size: int = 0,
+    last_span: int | None = None,
+    *,
+    trusted: Collection[int] = (),
+    judged: Collection[int] = (),
+) -> Choice:
+    """Chooses the spans that a run reads.
+
+    Args:
+        root: the data root.
+        size: how many of the newest spans that are not quarantined; 0: all.
+        last_span: newer spans are left out, as a run for a day in the past must.
+        trusted: what the served version was trained on.
+        judged: those of them that were new to the run that pushed it.
+    """
+    spans = usable_spans(root, size or None, last_span)
+    # Without new data the run is the one that pushed the served version, and reads alike.
+    new = judged if spans == sorted(trusted) else set(spans) - set(trusted)
+    return Choice(tuple(spans), tuple(sorted(new)))
+
+
+def usable_spans(root: Path, size: int | None = None, last_span: int | None = None) -> list[int]:
+    """The `size` newest spans (all when None) that are not quarantined, ascending."""
     return window(list_spans(spans_folder(root)), size, quarantined(root), last_span)
 
 
@@ -102,11 +131,20 @@ def add(root: Path, images: "Bytes", labels: "Bytes") -> Added:
             if _same_files(incoming, folder / str(span)):
                 shutil.rmtree(incoming)
                 return Added(span, is_new=False)
-        span = max(spans, default=0) + 1
+        # A number that is still being copied is taken, too.
+        span = max(_numbered(folder), default=0) + 1
         incoming.rename(folder / str(span))
         flush(folder)
     logger.info("span %d of %s holds %d new images", span, root, len(images))
     return Added(span, is_new=True)
+
+
+def _numbered(folder: Path) -> list[int]:
+    return sorted(
+        int(path.name)
+        for path in folder.glob("[1-9]*")
+        if path.name.isdecimal() and path.name.isascii() and path.is_dir()
+    )
 
 
 def _same_files(one: Path, other: Path) -> bool:

@@ -17,8 +17,8 @@ SPLITS = ("train", "validation", "eval")
 
 _BUCKETS = 10
 _VALIDATION = frozenset({0})
-# Of the newest span a fifth is held out for evaluation. When a newer span takes its place, these
-# images are trained on: by then the span has told whether its data can be trusted.
+# Of a new span a fifth is held out for evaluation. Once a version that was trained on the span is
+# served, its data can be trusted, and a later run trains on these images as well.
 _HELD_OUT = frozenset({1, 2})
 
 
@@ -34,7 +34,7 @@ def split_of(role: Role, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64
         return np.full(len(hashes), SPLITS.index("eval"))
     by_bucket = np.full(_BUCKETS, SPLITS.index("train"))
     by_bucket[list(_VALIDATION)] = SPLITS.index("validation")
-    if role is Role.NEWEST_SPAN:
+    if role is Role.NEW_SPAN:
         by_bucket[list(_HELD_OUT)] = SPLITS.index("eval")
     return by_bucket[hashes % _BUCKETS]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
@@ -12,7 +13,9 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from data.refusal import DataRefused
+from pipeline.settings.errors import UsageError
 from runs.executions import (
+    BLAMED_PROPERTY,
     REASONS_PROPERTY,
     STATUS_PROPERTY,
     NodeOutcome,
@@ -73,6 +76,24 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
         raise
 
 
+def without_cache(ir: pipeline_pb2.Pipeline, node_ids_: Collection[str]) -> None:
+    """Has some nodes, and all that follow them, run whatever the cache holds.
+
+    Raises:
+        UsageError: the pipeline has no such node.
+    """
+    unknown = set(node_ids_) - set(node_ids(ir))
+    if unknown:
+        there = ", ".join(node_ids(ir))
+        raise UsageError(f"the pipeline has no node {', '.join(sorted(unknown))}; it has {there}")
+    affected = set(node_ids_)
+    for node in ir.nodes:
+        if affected.intersection(node.pipeline_node.upstream_nodes):
+            affected.add(node.pipeline_node.node_info.id)
+        if node.pipeline_node.node_info.id in affected:
+            node.pipeline_node.execution_options.caching_options.enable_cache = False
+
+
 def abandon_executions(ir: pipeline_pb2.Pipeline) -> None:
     """Marks executions that a killed run left as running, and removes what they had written.
 
@@ -122,6 +143,8 @@ def _record_failure(
     status, reasons = Status.FAILED, [f"{type(error).__name__}: {error}"]
     if isinstance(error, DataRefused):
         status, reasons = Status.DATA_REFUSED, error.reasons
+        blamed = json.dumps(error.blamed_spans)
+        execution.custom_properties[BLAMED_PROPERTY].string_value = blamed
     elif isinstance(error, KeyboardInterrupt):
         status, reasons = Status.INTERRUPTED, ["interrupted"]
     execution.last_known_state = metadata_store_pb2.Execution.FAILED

@@ -1,22 +1,47 @@
 """Runs the pipeline on this machine, unless there is nothing to do; imports nothing heavy."""
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from components.idx_example_gen.parameters import choose_spans
 from data.fashion_mnist import DatasetError, obtain
+from data.layout import spans_folder
 from data.refusal import DataRefused
+from data.spans import list_incomplete
 from files import lock
 from orchestration.progress import Progress
-from pipeline.fingerprint import run_fingerprint
+from pipeline.fingerprint import basis_of, node_fingerprints, run_fingerprint
 from pipeline.settings.config import Config
+from pipeline.settings.errors import UsageError
 from runs import history
-from runs.quarantine import name_refused_span, quarantine_refused_span
+from runs.blame import settle_blame
 from runs.result import RunResult, Status
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
+
+
+_FROM_THE_RECORD = (Status.UP_TO_DATE, *(status for status in Status if status.is_refusal))
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What a person wants done over.
+
+    Attributes:
+        from_node: this node and what follows it; None: what decided the last identical run.
+    """
+
+    from_node: str | None = None
+
+    def nodes(self, earlier: RunResult | None) -> tuple[str, ...]:
+        """Returns the nodes whose outputs in the cache do not count."""
+        if self.from_node:
+            return (self.from_node,)
+        return history.deciding_nodes(earlier.status) if earlier else ()
 
 
 def new_result(config: Config) -> RunResult:
@@ -31,54 +56,89 @@ def new_result(config: Config) -> RunResult:
     )
 
 
-def run_pipeline(config: Config, result: RunResult, progress: Progress) -> None:
+def run_pipeline(
+    config: Config, result: RunResult, progress: Progress, redo: Redo | None = None
+) -> None:
     """Runs the pipeline, or finds that an identical run has already been judged.
 
-    Whatever happens is in `result` afterwards, and under the workdir's `runs/` if nodes were run.
+    However it ends is in `result` afterwards, and under the workdir's `runs/` where that can be
+    written and the workdir is not another run's.
 
     Args:
         config: all settings.
         result: a new result; it is filled in.
         progress: is told what goes on.
+        redo: what is done over although the record has it.
     """
     try:
         with lock.exclusive(config.workdir):
-            _run_alone(config, result, progress)
+            _run_alone(config, result, progress, redo)
+            if result.nodes or result.status not in _FROM_THE_RECORD:
+                _keep(config, result, progress)
     except lock.WorkdirBusy as busy:
         result.finish(Status.BUSY, [str(busy)])
+    except OSError as error:
+        result.finish(Status.FAILED, [sentence(error)])
 
 
-def _run_alone(config: Config, result: RunResult, progress: Progress) -> None:
+def _run_alone(config: Config, result: RunResult, progress: Progress, redo: Redo | None) -> None:
     try:
-        if config.fetches_data:
-            obtain(config.base_dir, config.data.source)
-        result.fingerprint = run_fingerprint(config)
-        store = VersionStore(config.serving_base)
-        served = store.newest_served()
-        result.baseline_version = served.number if served else None
-        intact = served is None or store.is_intact(served)
-        earlier = history.identical_run(config.runs_dir, result) if intact else None
-        if earlier:
-            history.repeat(earlier, result)
-            return
-        progress.phase("loading TensorFlow and TFX")
-        # Takes seconds to import, which a run with nothing to do does not spend.
-        from orchestration.node_loop import run_nodes
-
-        run_nodes(config, result, progress)
-    except DatasetError as error:
-        result.finish(Status.DATA_REFUSED, [str(error)])
+        _run_or_repeat(config, result, progress, redo)
     except DataRefused as refused:
         result.finish(Status.DATA_REFUSED, refused.reasons)
-        name_refused_span(config.data_root, config.data.window, result)
-        quarantine_refused_span(config.data_root, result)
+        result.blamed_spans = refused.blamed_spans
+        settle_blame(config.data_root, config.runs_dir, result)
     except KeyboardInterrupt:
         result.finish(Status.INTERRUPTED, ["interrupted; the next run goes on from the cache"])
+    except UsageError:
+        raise
     except Exception as error:
         logging.getLogger().exception("the run failed")
-        result.finish(Status.FAILED, [f"{type(error).__name__}: {error}"])
-    result.write(config.runs_dir)
-    _report(config, result, progress)
+        result.finish(Status.FAILED, [sentence(error)])
+
+
+def _run_or_repeat(
+    config: Config, result: RunResult, progress: Progress, redo: Redo | None
+) -> None:
+    if config.fetches_data:
+        obtain(config.base_dir, config.data.source)
+    store = VersionStore(config.serving_base)
+    served = store.newest_served()
+    spans = choose_spans(config.data_root, config.data.window, served.record if served else None)
+    for number in list_incomplete(spans_folder(config.data_root)):
+        progress.say(f"span {number} is not complete yet, and not read")
+    result.spans, result.new_spans = list(spans.spans), list(spans.new)
+    result.basis = basis_of(node_fingerprints(config))
+    result.fingerprint = run_fingerprint(config, spans)
+    result.baseline_version = served.number if served else None
+    intact = served is None or store.is_intact(served)
+    earlier = history.identical_run(config.runs_dir, result) if intact else None
+    if earlier and not redo:
+        history.repeat(earlier, result)
+        return
+    progress.phase("loading TensorFlow and TFX")
+    # Takes seconds to import, which a run with nothing to do does not spend.
+    from orchestration.node_loop import run_nodes
+
+    run_nodes(config, result, progress, redo.nodes(earlier) if redo else ())
+
+
+def _keep(config: Config, result: RunResult, progress: Progress) -> None:
+    """Writes the result and its page; where that fails, the run ends as it did, and says so."""
+    try:
+        result.write(config.runs_dir)
+        _report(config, result, progress)
+    except OSError as error:
+        result.reasons.append(f"the result could not be written: {sentence(error)}")
+
+
+def sentence(error: BaseException) -> str:
+    """Says what went wrong, and where; for people."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    if isinstance(error, DatasetError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _report(config: Config, result: RunResult, progress: Progress) -> None:

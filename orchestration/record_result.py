@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from orchestration.ir import read_ir, read_outline
 from orchestration.terminal import redirect_to
 from pipeline.settings.errors import UsageError
-from runs.quarantine import name_refused_span, quarantine_refused_span
-from runs.result import Status, results
+from runs.blame import settle_blame
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
@@ -49,30 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(error, file=terminal.stderr)
         return _BAD_USAGE
-    if result.status is Status.DATA_REFUSED and result.refused_span is None:
-        # The task is run again: once its span is left out, another one is the newest.
-        result.refused_span = _recorded_span(workdir / "runs", options.run_id)
-    data_root, window = _data_read(ir)
-    name_refused_span(data_root, window, result, options.last_span or None)
+    settle_blame(_data_root(ir), workdir / "runs", result)
     result.write(workdir / "runs")
-    quarantine_refused_span(data_root, result)
     attach_report(result, workdir, _serving_base(ir), compiled=lambda: ir)
     result.write(workdir / "runs")
     print(result.model_dump_json(), file=terminal.stdout)
     return 0
 
 
-def _recorded_span(runs_dir: Path, run_id: str) -> int | None:
-    recorded = (result for result in results(runs_dir) if result.run_id == run_id)
-    return next((result.refused_span for result in recorded), None)
-
-
-def _data_read(ir: "pipeline_pb2.Pipeline") -> tuple[Path, int]:
+def _data_root(ir: "pipeline_pb2.Pipeline") -> Path:
     for node in ir.nodes:
         parameters = node.pipeline_node.parameters.parameters
-        if "input_base" in parameters and "window" in parameters:
-            data_root = Path(parameters["input_base"].field_value.string_value)
-            return data_root, parameters["window"].field_value.int_value
+        if "input_base" in parameters:
+            return Path(parameters["input_base"].field_value.string_value)
     raise UsageError("the pipeline reads no data")
 
 

@@ -26,6 +26,7 @@ from components.span_distribution_validator.component import (
     SpanDistributionValidator,
     slice_by_origin,
 )
+from data.spans import Choice
 from pipeline.code_revision import code_revision
 from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
 from pipeline.fingerprint import node_fingerprints
@@ -44,6 +45,7 @@ _WORKERS_IMPORT_TFX = "--beam_plugins=tfx"
 def create_pipeline(
     config: Config,
     run_fingerprint: str | None = None,
+    spans: Choice | None = None,
     last_span: RuntimeParameter | None = None,
 ) -> Pipeline:
     """Builds the graph of nodes; the same one runs locally, under Airflow and under Kubeflow.
@@ -52,6 +54,7 @@ def create_pipeline(
         config: all settings.
         run_fingerprint: goes into the record of a pushed version; None where the data that a run
             will read is not known yet.
+        spans: what the run reads; None: ExampleGen chooses when it runs.
         last_span: lets every run name the newest span that it may read.
     """
     fingerprints = node_fingerprints(config)
@@ -61,6 +64,9 @@ def create_pipeline(
         class_count=len(config.data.labels),
         window=config.data.window,
         last_span=last_span,
+        include_base=config.data.include_base,
+        serving_dir=config.serving_base,
+        spans=spans,
     )
     schema_gen = ImportSchemaGen(schema_file=str(config.schema_file))
     statistics_gen = StatisticsGen(
@@ -81,10 +87,14 @@ def create_pipeline(
         baseline_statistics=served_model.outputs["statistics"].as_optional(),
         config=_drift_limits(config.schema_file),
         include_split_pairs=[("train", "train")],
+        examples=example_gen.outputs["examples"],
     )
     anomaly_gate = AnomalyGate(
         anomalies=example_validator.outputs["anomalies"],
         drift=distribution_validator.outputs["anomalies"],
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        examples=example_gen.outputs["examples"],
         stop_on_drift=config.data.stop_on_drift,
     )
     transform = Transform(
@@ -172,6 +182,7 @@ def create_pipeline(
         live_server=config.push.live_server,
         live_timeout_seconds=config.push.live_timeout_seconds,
         model_name=config.serving.model_name,
+        sign_with=str(config.signing_key) if config.signing_key else None,
     )
     nodes: list[BaseComponent] = [
         example_gen,

@@ -9,7 +9,7 @@ from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, v
 
 from components.metrics import class_metrics
 from components.metrics.calibration_error import ExpectedCalibrationError
-from data.layout import BASE_ORIGIN, span_of
+from data.layout import BASE_ORIGIN, is_span, span_of
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
 from pipeline.settings.thresholds import EvaluationSettings
 
@@ -18,7 +18,7 @@ ACCURACY = "sparse_categorical_accuracy"
 
 _EVERYTHING = config_pb2.SlicingSpec()
 _EACH_ORIGIN = config_pb2.SlicingSpec(feature_keys=[ORIGIN])
-_OFFICIAL = config_pb2.SlicingSpec(feature_values={ORIGIN: BASE_ORIGIN})
+_BASE = config_pb2.SlicingSpec(feature_values={ORIGIN: BASE_ORIGIN})
 
 
 def eval_config(
@@ -66,14 +66,15 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         )
     )
     accuracy = [
-        _on(_EVERYTHING, drop),
-        _on(_OFFICIAL, _at_least(settings.min_accuracy)),
-        # The newest span's number is not known before a run: its slice is found by the key alone,
-        # and the base one with it.
+        # On the base alone: a bad span's held-out part must not look like a model that lost.
+        _on(_BASE, drop),
+        _on(_BASE, _at_least(settings.min_accuracy)),
+        # The new spans' numbers are not known before a run: their slices are found by the key
+        # alone, and the base's with them.
         _on(_EACH_ORIGIN, _at_least(settings.min_span_accuracy)),
     ]
     calibration = (
-        [_on(_EVERYTHING, _at_most(settings.max_calibration_error))]
+        [_on(_BASE, _at_most(settings.max_calibration_error))]
         if settings.max_calibration_error is not None
         else []
     )
@@ -96,7 +97,7 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
 
 def _class_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig]:
     # Not in every slice: a class may have no image in a small span's held-out part.
-    recall = _on(_EVERYTHING, _at_least(settings.min_class_recall))
+    recall = _on(_BASE, _at_least(settings.min_class_recall))
     return [
         _class_metric("ClassPrecision"),
         _class_metric("ClassRecall", per_slice_thresholds=[recall]),
@@ -152,18 +153,23 @@ def refusal_reasons(evaluation: Path, labels: Sequence[str] = CLASS_LABELS) -> l
     return reasons
 
 
-def refused_span(evaluation: Path) -> int | None:
-    """Returns the span on whose held-out part the model missed its threshold; None: on none.
+def suspected_spans(evaluation: Path) -> list[int]:
+    """Returns the spans on whose held-out part alone the model missed its threshold, ascending.
+
+    A model that misses another threshold as well may be at fault itself: no span is then.
 
     Args:
         evaluation: the folder of Evaluator's `evaluation` artifact.
     """
     result = tfma.load_validation_result(str(evaluation))
-    for per_slice in result.metric_validations_per_slice:
-        for origin in _origins(per_slice.slice_key):
-            if per_slice.failures and origin != BASE_ORIGIN:
-                return span_of(origin)
-    return None
+    failed = [
+        _origins(per_slice.slice_key)
+        for per_slice in result.metric_validations_per_slice
+        if per_slice.failures
+    ]
+    if not all(origins and all(map(is_span, origins)) for origins in failed):
+        return []
+    return sorted(span_of(origin) for origins in failed for origin in origins)
 
 
 def _sentence(

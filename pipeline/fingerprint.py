@@ -8,7 +8,7 @@ so nothing heavy may be imported here.
 import ast
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from data import layout
-from data.spans import usable_spans
+from data.spans import Choice
 from pipeline.settings.config import Config
 from pipeline.settings.paths import ROOT
 
 _FIRST_PARTY = ("pipeline", "components", "data", "serving", "files")
 _BEAM = ("tfx", "apache-beam")
+_AFTER_QUALITY = ("InfraValidator", "Pusher")
 
 
 def _no_settings(_: Config) -> Any:
@@ -128,26 +129,38 @@ def node_fingerprints(config: Config) -> dict[str, str]:
     return {node: _node_fingerprint(needs, config) for node, needs in nodes.items()}
 
 
-def run_fingerprint(config: Config) -> str:
+def run_fingerprint(config: Config, spans: Choice) -> str:
     """Returns one fingerprint for all that a run's result depends on, the data included.
+
+    Args:
+        config: all settings.
+        spans: that the run reads.
 
     Raises:
         OSError: when a data file cannot be read.
     """
+    data = layout.resolve(
+        config.data_root, spans.spans, spans.new, include_base=config.data.include_base
+    )
     return _digest(
         [
             node_fingerprints(config),
             _module_digests(["pipeline.definition"]),
-            _data_digest(config),
+            data.fingerprint(),
             config.serving_base,
             [config.tuning.minutes, config.tuning.trials] if config.tuning.enabled else None,
         ]
     )
 
 
-def _data_digest(config: Config) -> str:
-    usable = usable_spans(config.data_root, config.data.window)
-    return layout.resolve(config.data_root, usable).fingerprint()
+def basis_of(fingerprints: Mapping[str, str]) -> str:
+    """Returns one fingerprint for what a model's quality depends on besides the data.
+
+    Settings, code and schema: a run that passed with the same ones shows that they are not to
+    blame when another one with other data does not.
+    """
+    judging = {node: value for node, value in fingerprints.items() if node not in _AFTER_QUALITY}
+    return _digest(judging)
 
 
 def _node_fingerprint(needs: Dependencies, config: Config) -> str:

@@ -1,4 +1,4 @@
-"""What a run left in the metadata: its executions with their artifacts, by node."""
+"""What the metadata holds about a run: its executions with their artifacts, by node."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Artifact:
 
     @property
     def path(self) -> Path:
-        """Where it is on this machine."""
+        """Its folder or file on this machine."""
         return Path(self.uri)
 
 
@@ -61,19 +61,21 @@ class Evidence:
         self.nodes: dict[str, NodeEvidence] = {}
         context = store.get_context_by_type_and_name(_RUN_CONTEXT, run_id)
         executions = store.get_executions_by_context(context.id) if context else []
+        by_execution = {}
         for execution in sorted(executions, key=lambda execution: execution.id):
             node_id, _ = self._node_and_run(execution.id)
             self.nodes[node_id] = NodeEvidence(node_id, _properties(execution))
-            self._read_artifacts(execution.id, self.nodes[node_id])
+            by_execution[execution.id] = self.nodes[node_id]
+        self._read_artifacts(by_execution)
 
     def output(self, node_id: str, channel: str) -> Artifact | None:
-        """Returns the only artifact in an output of a node; None: it did not come so far."""
+        """Returns the first artifact in an output of a node; None: the node has not written it."""
         node = self.nodes.get(node_id)
         artifacts = node.outputs.get(channel) if node else None
         return artifacts[0] if artifacts else None
 
     def property(self, node_id: str, name: str) -> Any:
-        """Returns a property of a node's execution; None: it did not come so far."""
+        """Returns a property of a node's execution; None: it was not run or does not have it."""
         node = self.nodes.get(node_id)
         return node.properties.get(name) if node else None
 
@@ -110,7 +112,7 @@ class Evidence:
         makers: dict[int, int] = {}
         for event in self._store.get_events_by_artifact_ids([each.id for each in artifacts]):
             if event.type == metadata_store_pb2.Event.OUTPUT:
-                # Later executions that name it found it in the cache.
+                # A later execution that has it as its output found it in the cache.
                 earliest = makers.get(event.artifact_id, event.execution_id)
                 makers[event.artifact_id] = min(earliest, event.execution_id)
         consumed: dict[int, list[int]] = {execution: [] for execution in makers.values()}
@@ -131,11 +133,12 @@ class Evidence:
         # TFX puts the pipeline's name before the node's.
         return names[_NODE_CONTEXT].rpartition(".")[2], names.get(_RUN_CONTEXT, "")
 
-    def _read_artifacts(self, execution_id: int, node: NodeEvidence) -> None:
-        events = self._store.get_events_by_execution_ids([execution_id])
+    def _read_artifacts(self, nodes: dict[int, NodeEvidence]) -> None:
+        events = self._store.get_events_by_execution_ids(list(nodes))
         ids = {event.artifact_id for event in events}
         artifacts = {found.id: _artifact(found) for found in self._store.get_artifacts_by_id(ids)}
         for event in events:
+            node = nodes[event.execution_id]
             side = {
                 metadata_store_pb2.Event.INPUT: node.inputs,
                 metadata_store_pb2.Event.OUTPUT: node.outputs,

@@ -1,7 +1,5 @@
-"""Draws the plots of the pages, as SVG that takes its colours and its font from the page."""
+"""Draws the plots of the pages."""
 
-import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,51 +16,17 @@ from reporting.page import (
     OriginStatistics,
     SignatureLatency,
 )
+from reporting.svg import INK, LINE, SERIES, STYLE, svg_of
 
-# Matplotlib knows no variables of CSS: it draws in these colours, which are then replaced.
-_INK = "#010101"
-_LINE = "#020202"
-_BAD = "#030303"
-_SERIES = ("#040404", "#050505", "#060606", "#070707")
-_VARIABLES = {
-    _INK: "currentColor",
-    _LINE: "var(--line)",
-    _BAD: "var(--bad)",
-    **{color: f"var(--series-{number})" for number, color in enumerate(_SERIES, 1)},
-}
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 _MARKERS = ("o", "s", "^", "D")
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "report",
-    # A dollar sign in the name of a class is one.
-    "text.parse_math": False,
-    "font.size": 11,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.7,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "legend.frameon": False,
-    "legend.handlelength": 1.8,
-    "lines.linewidth": 2,
-    "lines.markersize": 5,
-}
 # In points, so that a column of half the page, or a phone, shows text in a readable size.
 _WIDTH, _HEIGHT = 400, 260
 _TOP, _BOTTOM, _ROW_HEIGHT = 26, 44, 16
 # Shares of the width.
 _LEFT_OF_NUMBERS = 0.13
-_LEFT_OF_NAMES = 0.27
+_LEFT_OF_NAMES, _MOST_LEFT_OF_NAMES, _LETTER = 0.27, 0.45, 0.016
+_LETTERS = 26
 _MARKED_POINTS = 40
 
 
@@ -89,8 +53,8 @@ def accuracy_curves(epochs: Sequence[Epoch]) -> str:
 
 
 def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
-    """The density of the images' mean pixel, one line for each named part of the data."""
-    with rc_context(_STYLE):
+    """The density of the images' mean pixel, a line for each named part of the data."""
+    with rc_context(STYLE):
         figure, axes = _figure(0.06)
         for place, (name, part) in enumerate(parts):
             total = sum(bucket.count for bucket in part.brightness) or 1
@@ -106,14 +70,14 @@ def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
         axes.set_yticks([])
         axes.set_ylabel("density")
         _legend(axes)
-        return _svg("brightness", figure)
+        return svg_of(figure, "brightness")
 
 
 def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
-    """The share of each class, one mark for each named part of the data."""
+    """The share of each class, a mark for each named part of the data."""
     labels = list(parts[0][1].classes)
-    with rc_context(_STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES, len(labels))
+    with rc_context(STYLE):
+        figure, axes = _rows_figure(labels)
         for place, (name, part) in enumerate(parts):
             shares = [part.classes[label] / max(part.examples, 1) for label in labels]
             axes.plot(
@@ -121,19 +85,18 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
                 range(len(labels)),
                 _marker(place),
                 color=_color(place),
-                # What lies behind another mark is still seen around it.
+                # So that a mark behind another one can be seen around it.
                 markersize=5 + 3 * place,
                 markerfacecolor=_color(place) if place == 0 else "none",
                 label=name,
             )
-        _label_rows(axes, labels)
         most = max(
             part.classes[label] / max(part.examples, 1) for _, part in parts for label in labels
         )
         axes.set_xlim(0, 1.08 * most or 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _legend(axes)
-        return _svg("classes", figure)
+        return svg_of(figure, "classes")
 
 
 def recalls(classes: Sequence[ClassMetrics]) -> str:
@@ -142,58 +105,57 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
     classes = [quality for quality in classes if "recall" in quality.metrics]
     found = [quality.metrics["recall"] for quality in classes]
     rows = range(len(found))
-    with rc_context(_STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES, len(found))
+    with rc_context(STYLE):
+        figure, axes = _rows_figure([quality.label for quality in classes])
         before = {row: value for row in rows if (value := found[row].baseline) is not None}
         if before:
             served, places = list(before.values()), list(before)
-            axes.hlines(places, served, [found[row].value for row in before], color=_LINE)
+            axes.hlines(places, served, [found[row].value for row in before], color=LINE)
             axes.plot(
                 served,
                 places,
                 "s",
-                color=_SERIES[1],
+                color=SERIES[1],
                 markersize=8,
                 markerfacecolor="none",
                 label="served model",
             )
         axes.plot(
-            [metric.value for metric in found], rows, "o", color=_SERIES[0], label="this model"
+            [metric.value for metric in found], rows, "o", color=SERIES[0], label="this model"
         )
-        _label_rows(axes, [quality.label for quality in classes])
         axes.set_xlabel("recall")
         if before:
             _legend(axes)
-        return _svg("recalls", figure)
+        return svg_of(figure, "recalls")
 
 
 def reliability(bins: Sequence[CalibrationBin]) -> str:
-    """How often a label given with some probability was right, against that probability."""
+    """How often a prediction of some probability was right, against that probability."""
     most = max(part.images for part in bins)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure, axes = _figure()
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=_DASHES[2], alpha=0.7)
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=_DASHES[2], alpha=0.7)
         axes.bar(
             [part.low for part in bins],
             [0.25 * part.images / most for part in bins],
             width=[part.high - part.low for part in bins],
             align="edge",
-            color=_LINE,
+            color=LINE,
             label="share of the images",
         )
         axes.plot(
             [part.confidence for part in bins],
             [part.accuracy for part in bins],
             "o-",
-            color=_SERIES[0],
+            color=SERIES[0],
             label="right",
         )
-        axes.set_xlabel("probability of the label given")
+        axes.set_xlabel("probability of the predicted class")
         axes.set_ylabel("share that is right")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.04)
         _legend(axes)
-        return _svg("reliability", figure)
+        return svg_of(figure, "reliability")
 
 
 def latencies(signatures: Sequence[SignatureLatency]) -> str:
@@ -201,16 +163,15 @@ def latencies(signatures: Sequence[SignatureLatency]) -> str:
     rows = range(len(signatures))
     medians = [each.p50_ms for each in signatures]
     tails = [each.p99_ms for each in signatures]
-    with rc_context(_STYLE):
-        figure, axes = _figure(_LEFT_OF_NAMES, len(signatures))
-        axes.hlines(rows, medians, tails, color=_LINE, linewidth=2)
-        axes.plot(medians, rows, "o", color=_SERIES[0], label="median")
-        axes.plot(tails, rows, "s", color=_SERIES[1], label="99th percentile")
-        _label_rows(axes, [each.signature for each in signatures])
+    with rc_context(STYLE):
+        figure, axes = _rows_figure([each.signature for each in signatures])
+        axes.hlines(rows, medians, tails, color=LINE, linewidth=2)
+        axes.plot(medians, rows, "o", color=SERIES[0], label="median")
+        axes.plot(tails, rows, "s", color=SERIES[1], label="99th percentile")
         axes.set_xlim(left=0)
         axes.set_xlabel("milliseconds")
         _legend(axes)
-        return _svg("latencies", figure)
+        return svg_of(figure, "latencies")
 
 
 def version_accuracies(versions: Sequence[ListedVersion]) -> str:
@@ -244,7 +205,7 @@ def _curves(
 ) -> str:
     numbers = [epoch.number for epoch in epochs]
     marker = "o" if len(epochs) <= _MARKED_POINTS else ""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure, axes = _figure()
         for place, (series, values) in enumerate(
             [("training", training), ("validation", validation)]
@@ -262,7 +223,7 @@ def _curves(
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
-        return _svg(name, figure)
+        return svg_of(figure, name)
 
 
 def _over_versions(
@@ -273,7 +234,9 @@ def _over_versions(
     *,
     from_zero: bool = False,
 ) -> str:
-    with rc_context(_STYLE):
+    if not any(value is not None for values in series.values() for value in values):
+        return ""
+    with rc_context(STYLE):
         figure, axes = _figure()
         for place, (title, values) in enumerate(series.items()):
             known = [(x, value) for x, value in enumerate(values) if value is not None]
@@ -295,7 +258,20 @@ def _over_versions(
             axes.set_ylim(bottom=0)
         if len(series) > 1:
             _legend(axes)
-        return _svg(name, figure)
+        return svg_of(figure, name)
+
+
+def _rows_figure(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """Returns axes with a named row for each label, the first one on top."""
+    needed = _LETTER * max(map(len, labels), default=0) + 0.03
+    left = min(max(_LEFT_OF_NAMES, needed), _MOST_LEFT_OF_NAMES)
+    figure, axes = _figure(left, len(labels))
+    axes.set_yticks(range(len(labels)), [_shorten(label) for label in labels])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
 
 
 def _figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes]:
@@ -306,12 +282,8 @@ def _figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes
     return figure, figure.subplots()
 
 
-def _label_rows(axes: Axes, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+def _shorten(label: str) -> str:
+    return label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…"
 
 
 def _legend(axes: Axes) -> None:
@@ -321,7 +293,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _color(place: int) -> str:
-    return _SERIES[place % len(_SERIES)]
+    return SERIES[place % len(SERIES)]
 
 
 def _dash(place: int) -> Any:
@@ -330,23 +302,3 @@ def _dash(place: int) -> Any:
 
 def _marker(place: int) -> str:
     return _MARKERS[place % len(_MARKERS)]
-
-
-def _svg(name: str, figure: Figure) -> str:
-    """Returns the figure as an element whose ids are unique in a page, hidden from readers.
-
-    What stands around it says what it shows.
-    """
-    buffer = io.StringIO()
-    unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=unsaid)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].rstrip()
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
-    svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
-    for color, variable in _VARIABLES.items():
-        svg = svg.replace(color, variable)
-    return svg.replace("<svg", '<svg aria-hidden="true"', 1)

@@ -1,6 +1,7 @@
 """Reads the earlier runs and the versions of a workdir."""
 
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,24 +16,20 @@ PAGE_NAME = "index.html"
 
 _ACCURACY = "sparse_categorical_accuracy"
 _DEFAULT_SIGNATURE = "serving_default"
-_LISTED_RUNS = 30
+_EARLIER_RUNS = 30
+_LISTED_RUNS = 200
 _LISTED_VERSIONS = 50
 
 
-def earlier_runs(workdir: Path, before: datetime | None = None) -> list[EarlierRun]:
-    """Returns the newest runs that started before a time, newest first.
+def earlier_runs(workdir: Path, before: datetime) -> list[EarlierRun]:
+    """Returns the newest 30 runs that started before a time, newest first.
 
     Args:
         workdir: holds `runs/` and `reports/`.
-        before: None: all runs.
+        before: when the run itself started.
     """
-    found = []
-    for result in results(workdir / "runs"):
-        if before is None or result.started_at < before:
-            found.append(_earlier(workdir, result))
-        if len(found) == _LISTED_RUNS:
-            break
-    return found
+    earlier = (result for result in results(workdir / "runs") if result.started_at < before)
+    return [_earlier(workdir, result) for result in islice(earlier, _EARLIER_RUNS)]
 
 
 def page_of(workdir: Path, run_id: str) -> str | None:
@@ -44,7 +41,9 @@ def page_of(workdir: Path, run_id: str) -> str | None:
 def history_page(
     workdir: Path, serving_base: str, store: "MetadataStore | None" = None
 ) -> HistoryPage:
-    """Collects the history of a workdir.
+    """Collects the history of a workdir: its newest 50 versions and 200 runs.
+
+    Results of older runs are counted, not read.
 
     Args:
         workdir: holds `runs/` and `reports/`.
@@ -53,10 +52,14 @@ def history_page(
     """
     recorded = [version for version in VersionStore(serving_base).versions() if version.record]
     newest = recorded[:_LISTED_VERSIONS]
+    runs = workdir / "runs"
+    kept = sum(1 for _ in runs.glob("*.json"))
     return HistoryPage(
         model_name=serving_base.rstrip("/").rpartition("/")[2],
         versions=[_listed(workdir, version, store) for version in reversed(newest)],
-        runs=earlier_runs(workdir),
+        runs=[_earlier(workdir, result) for result in islice(results(runs), _LISTED_RUNS)],
+        older_versions=len(recorded) - len(newest),
+        older_runs=max(0, kept - _LISTED_RUNS),
     )
 
 
@@ -92,10 +95,10 @@ def _listed(workdir: Path, version: Version, store: "MetadataStore | None") -> L
 
 
 def _add_measurements(listed: ListedVersion, store: "MetadataStore") -> None:
-    # They import TFX, which a run with unreadable data does without.
+    # Imported here because they import TFX: a run that cannot read its data does without it.
     from components.infra_validator.blessing import read_blessing
     from reporting.evidence import Evidence
-    from reporting.sections.serving import latencies
+    from reporting.sections.infra_validation import latencies
 
     artifact = Evidence(store, listed.run_id).output("InfraValidator", "blessing")
     if artifact is None or not (artifact.path / "blessing.json").is_file():

@@ -1,22 +1,25 @@
 """What a report shows, as data: `collect` fills it in, `render` turns it into HTML.
 
-A section that the run did not come to is None or empty.
+A section that the run did not reach is None or empty.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
 from runs.result import NodeState, RunResult, Status
 
+EVERYWHERE = "all images"
+
 
 class PicturedNode(BaseModel):
     """A node in the picture of the pipeline.
 
     Attributes:
-        column: how many nodes come before it at least, from 0.
-        row: its place among the nodes of its column, 0 being the middle.
-        upstream: the nodes it waits for, without those that others of them wait for already.
+        column: the least number of nodes that run before it.
+        row: its place among the nodes of its column; 0 is the middle.
+        upstream: the nodes it waits for, without those that another of them already waits for.
     """
 
     id: str
@@ -58,12 +61,17 @@ class OriginStatistics(BaseModel):
 
 
 class Drift(BaseModel):
-    """How far the newest training data is from that of the served model, in one feature."""
+    """How far a feature of the newest training data is from that of the served model's."""
 
     feature: str
     measure: str
     distance: float
     limit: float
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether it is too far."""
+        return self.distance > self.limit
 
 
 class Sample(BaseModel):
@@ -78,7 +86,7 @@ class Data(BaseModel):
     """What the run trained and evaluated on.
 
     Attributes:
-        spans: the spans that were read; empty when it was the official images alone.
+        spans: the spans that were read; empty when the base set alone was read.
         statistics: by split and origin.
         served: statistics of the data that the served model was trained on.
         samples: a few training images of each class.
@@ -89,9 +97,17 @@ class Data(BaseModel):
     served: OriginStatistics | None = None
     samples: list[Sample] = Field(default_factory=list)
 
+    @property
+    def compared(self) -> list[tuple[str, OriginStatistics]]:
+        """The named parts of the training data to draw over each other, the served model's last."""
+        parts = [(part.origin, part) for part in self.statistics if part.split == "train"][-3:]
+        if parts and self.served:
+            parts.append(("of the served model", self.served))
+        return [(name, part) for name, part in parts if part.brightness]
+
 
 class SchemaFeature(BaseModel):
-    """What the curated schema asks of a feature."""
+    """What the curated schema requires of a feature."""
 
     name: str
     type: str
@@ -99,13 +115,13 @@ class SchemaFeature(BaseModel):
 
 
 class Checks(BaseModel):
-    """What was asked of the data, and what was found; None: not checked.
+    """What was required of the data, and what was found; None: not checked.
 
     Attributes:
         schema_features: the schema.
-        anomalies: what is against the schema, a sentence each.
+        anomalies: violations of the schema, a sentence each.
         drift: the distances to the served model's training data; empty without such a model.
-        drift_findings: the distances over their limits, a sentence each.
+        drift_findings: the distances that exceed their limits, a sentence each.
     """
 
     schema_features: list[SchemaFeature] = Field(default_factory=list)
@@ -132,22 +148,24 @@ class Training(BaseModel):
 
 
 class Metric(BaseModel):
-    """One number of Evaluator's, with what is asked of it.
+    """One of Evaluator's metrics, with its thresholds.
 
     Attributes:
         name: TFMA's name of the metric.
         where: the images it was computed on: `all images`, or an origin.
         value: the candidate's.
         baseline: the served model's, when there is one.
-        limits: what is required, in words.
-        missed: whether Evaluator found it to be against a limit.
+        interval: the 95 % confidence interval of `value`, if it is a share of the images.
+        thresholds: in words.
+        missed: whether Evaluator found that the value misses a threshold.
     """
 
     name: str
-    where: str = "all images"
+    where: str = EVERYWHERE
     value: float
     baseline: float | None = None
-    limits: list[str] = Field(default_factory=list)
+    interval: tuple[float, float] | None = None
+    thresholds: list[str] = Field(default_factory=list)
     missed: bool = False
 
     @property
@@ -163,9 +181,40 @@ class ClassMetrics(BaseModel):
     images: int
     metrics: dict[str, Metric]
 
+    @property
+    def precision(self) -> Metric | None:
+        """None for a class without evaluated images, as the other two."""
+        return self.metrics.get("precision")
+
+    @property
+    def recall(self) -> Metric | None:
+        """The metric that has a threshold."""
+        return self.metrics.get("recall")
+
+    @property
+    def auc(self) -> Metric | None:
+        """The area under the ROC curve."""
+        return self.metrics.get("auc")
+
+
+@dataclass(frozen=True)
+class ConfusionCell:
+    """A number of images, and which share of those of the true class it is."""
+
+    images: int
+    share: float
+    is_right: bool
+
+    @property
+    def css_class(self) -> str:
+        """How it is coloured."""
+        if self.is_right:
+            return "right"
+        return "wrong" if self.images else "none"
+
 
 class Quality(BaseModel):
-    """How good the model is, by Evaluator.
+    """How good the model is, according to Evaluator.
 
     Attributes:
         overall: on all evaluated images, and by origin.
@@ -179,9 +228,37 @@ class Quality(BaseModel):
     confusion_matrix: list[list[int]] = Field(default_factory=list)
     has_baseline: bool = False
 
+    @property
+    def matrix_rows(self) -> list[tuple[str, list[ConfusionCell]]]:
+        """The rows of the confusion matrix with their labels."""
+        return [
+            (
+                self.classes[row].label,
+                [
+                    ConfusionCell(images, images / (sum(counts) or 1), is_right=row == column)
+                    for column, images in enumerate(counts)
+                ],
+            )
+            for row, counts in enumerate(self.confusion_matrix)
+        ]
+
+    @property
+    def accuracy(self) -> Metric | None:
+        """On all evaluated images."""
+        return self._on_all_images("sparse_categorical_accuracy")
+
+    @property
+    def calibration_error(self) -> Metric | None:
+        """On all evaluated images."""
+        return self._on_all_images("expected_calibration_error")
+
+    def _on_all_images(self, name: str) -> Metric | None:
+        wanted = (name, EVERYWHERE)
+        return next((each for each in self.overall if (each.name, each.where) == wanted), None)
+
 
 class CalibrationBin(BaseModel):
-    """The images that were labelled with a probability between two bounds."""
+    """The images whose predicted class has a probability between two bounds."""
 
     low: float
     high: float
@@ -191,7 +268,7 @@ class CalibrationBin(BaseModel):
 
 
 class Mistake(BaseModel):
-    """An image with a wrong label, and the probability that the model gave that label."""
+    """A misclassified image, and the probability that the model gave the predicted class."""
 
     png: bytes
     truth: str
@@ -200,13 +277,13 @@ class Mistake(BaseModel):
 
 
 class Answers(BaseModel):
-    """The model's own answers on evaluated images.
+    """The model's predictions for evaluated images.
 
     Attributes:
-        images: how many it was asked about.
-        evaluated: how many Evaluator used; more, when only a part was asked about.
-        wrong: how many it labelled wrongly.
-        calibration: bins that hold any image, ascending.
+        images: how many were predicted.
+        evaluated: how many Evaluator used; more than `images` if only a part was predicted.
+        wrong: how many were misclassified.
+        calibration: the bins that are not empty, ascending.
         mistakes: the most confident ones first.
     """
 
@@ -226,16 +303,16 @@ class SignatureLatency(BaseModel):
 
 
 class InfraValidation(BaseModel):
-    """What the model server made of the model.
+    """What infra validation found out about the model.
 
     Attributes:
-        blessed: whether it may be pushed.
+        blessed: whether the model may be pushed.
         server: `docker`, `binary` or `embedded`.
-        server_choice: why that one, and which version or image.
+        server_choice: why this server was chosen, and its version or image.
         measured: what was measured, as pairs of name and value with its unit.
-        limits: what was required.
+        limits: the most that was allowed, in words.
         latency: by signature.
-        server_log: its last lines, when it refused.
+        server_log: the server's last lines, if the model was refused.
     """
 
     blessed: bool
@@ -247,6 +324,19 @@ class InfraValidation(BaseModel):
     server_log: list[str] = Field(default_factory=list)
 
 
+class ReadSpan(BaseModel):
+    """A span that the run read, or the base set, with the SHA-256 of its files."""
+
+    span: int | str
+    images: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"span {self.span}" if isinstance(self.span, int) else self.span
+
+
 class LineageStep(BaseModel):
     """An artifact that the run made or used.
 
@@ -254,7 +344,7 @@ class LineageStep(BaseModel):
         artifact: its id in the metadata.
         type: its TFX type.
         node: the node that made it.
-        run_id: the run that made it; another one's when it came from the cache.
+        run_id: the run that made it; an earlier run if it came from the cache.
         made_from: ids of the artifacts that went into it.
         uri: where it is.
     """
@@ -273,7 +363,7 @@ class Push(BaseModel):
     Attributes:
         verdict: `pushed`, `up_to_date`, ...
         directory: where the version is.
-        pushed_at: None when its record is gone.
+        pushed_at: None if the version's record is gone.
         record: further entries of the version's record, as pairs of name and value.
         checksums: SHA-256 of every pushed file.
     """
@@ -298,6 +388,20 @@ class EarlierRun(BaseModel):
     reasons: list[str]
     page: str | None
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.status.is_refusal or self.status is Status.FAILED
+
+
+class Override(BaseModel):
+    """An action by which a person overruled the pipeline, such as `--force`."""
+
+    action: str
+    who: str
+    when: datetime
+    why: str | None = None
+
 
 class Page(BaseModel):
     """A run's report.
@@ -305,6 +409,7 @@ class Page(BaseModel):
     Attributes:
         result: what the run did.
         nodes: the picture of the pipeline.
+        spans: the spans that were read.
         lineage: all artifacts of the run, in the order they were made.
         earlier: earlier runs, newest first.
         baseline_page: relative address of the report of the run that made the served model.
@@ -320,10 +425,18 @@ class Page(BaseModel):
     answers: Answers | None = None
     infra_validation: InfraValidation | None = None
     push: Push | None = None
+    spans: list[ReadSpan] = Field(default_factory=list)
     lineage: list[LineageStep] = Field(default_factory=list)
     earlier: list[EarlierRun] = Field(default_factory=list)
     baseline_page: str | None = None
     notes: list[str] = Field(default_factory=list)
+
+    @property
+    def overrides(self) -> list[Override]:
+        """What a person had the run do against its own verdict."""
+        # A result that an earlier version wrote does not have the field.
+        found = getattr(self.result, "overrides", [])
+        return [Override.model_validate(each, from_attributes=True) for each in found]
 
 
 class ListedVersion(BaseModel):
@@ -348,8 +461,15 @@ class ListedVersion(BaseModel):
 
 
 class HistoryPage(BaseModel):
-    """All versions, oldest first, and the newest runs, newest first, of a workdir."""
+    """The newest versions, oldest first, and the newest runs, newest first, of a workdir.
+
+    Attributes:
+        older_versions: how many there are that are not in `versions`.
+        older_runs: how many there are that are not in `runs`.
+    """
 
     model_name: str
     versions: list[ListedVersion]
     runs: list[EarlierRun]
+    older_versions: int = 0
+    older_runs: int = 0

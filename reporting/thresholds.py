@@ -1,4 +1,4 @@
-"""What Evaluator was to require of each metric, and where a model fell short of it."""
+"""Which thresholds Evaluator was given for each metric, and which of them a model missed."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tensorflow_model_analysis.metrics import metric_specs
 from tensorflow_model_analysis.metrics.metric_types import MetricKey
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2
 
-EVERYWHERE = "all images"
+from reporting.page import EVERYWHERE
 
 _EVERY_ORIGIN = "each origin"
 
@@ -31,23 +31,23 @@ class Place:
     class_id: int | None = None
 
 
-class Limits:
-    """The limits in an `evaluation` artifact."""
+class Thresholds:
+    """The thresholds in an `evaluation` artifact."""
 
     def __init__(self, evaluation: Path) -> None:
         """Reads them from the artifact's folder."""
         content = json.loads((evaluation / "eval_config.json").read_text())["evalConfig"]
         config = json_format.ParseDict(content, config_pb2.EvalConfig())
         self._texts: dict[Place, list[str]] = {}
-        for place, text in _required(config):
+        for place, text in _configured(config):
             texts = self._texts.setdefault(place, [])
-            # Every model in the configuration has the same ones.
+            # They are repeated for every model in the configuration.
             if text not in texts:
                 texts.append(text)
         self._missed = set(_missed(evaluation))
 
     def of(self, place: Place) -> list[str]:
-        """Returns what is required there, in words."""
+        """Returns the thresholds of a metric, in words."""
         texts = self._texts.get(place, [])
         if place.where != EVERYWHERE:
             anywhere = Place(place.metric, _EVERY_ORIGIN, place.class_id)
@@ -55,20 +55,20 @@ class Limits:
         return texts
 
     def is_missed(self, place: Place) -> bool:
-        """Whether Evaluator found that the model does not reach what is required there."""
+        """Whether Evaluator found that the model misses a threshold of this metric."""
         return place in self._missed
 
 
-def _required(config: config_pb2.EvalConfig) -> Iterator[tuple[Place, str]]:
+def _configured(config: config_pb2.EvalConfig) -> Iterator[tuple[Place, str]]:
     found = metric_specs.metric_thresholds_from_metrics_specs(config.metrics_specs, config)
     for key, thresholds in found.items():
         for slicing, threshold in thresholds:
-            place = Place(key.name, _where_required(slicing), _class_id(key))
+            place = Place(key.name, _where_configured(slicing), _class_id(key))
             for text in _texts(threshold):
                 yield place, text
 
 
-def _where_required(slicing: config_pb2.SlicingSpec | None) -> str:
+def _where_configured(slicing: config_pb2.SlicingSpec | None) -> str:
     for value in slicing.feature_values.values() if slicing else ():
         return str(value)
     return _EVERY_ORIGIN if slicing and slicing.feature_keys else EVERYWHERE
@@ -84,8 +84,8 @@ def _texts(
     if isinstance(threshold, config_pb2.GenericChangeThreshold):
         upwards = threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
         if threshold.HasField("absolute"):
-            limit = abs(threshold.absolute.value)
-            yield f"{'loses' if upwards else 'gains'} at most {limit:g}"
+            bound = abs(threshold.absolute.value)
+            yield f"{'loses' if upwards else 'gains'} at most {bound:g}"
         return
     if threshold.HasField("lower_bound"):
         yield f"at least {threshold.lower_bound.value:g}"

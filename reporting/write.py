@@ -73,7 +73,7 @@ def write_report(
         write_whole(path, render_page(page))
         history = history_page(workdir, serving_base)
     else:
-        # They import TensorFlow and TFX, which a run with unreadable data does without.
+        # Imported here because they import TensorFlow and TFX: a run without nodes needs neither.
         from reporting.collect import collect
         from reporting.evidence import Evidence
         from runs.executions import open_metadata

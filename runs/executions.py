@@ -34,6 +34,7 @@ _RUN_ID_PARAMETER = "pipeline-run-id"
 # Custom properties of an execution that did not succeed, for which TFX records no reason.
 STATUS_PROPERTY = "status"
 REASONS_PROPERTY = "reasons"
+BLAMED_PROPERTY = "blamed_spans"
 
 
 class MetadataUnreachable(Exception):
@@ -74,6 +75,16 @@ def with_run_id(
 def node_ids(ir: pipeline_pb2.Pipeline) -> list[str]:
     """Returns the ids of the pipeline's nodes in an order in which they can run."""
     return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
+def node_fingerprints_of(ir: pipeline_pb2.Pipeline) -> dict[str, str]:
+    """Returns the fingerprint of every node that the pipeline was compiled with."""
+    nodes = (node.pipeline_node for node in ir.nodes)
+    return {
+        node.node_info.id: node.parameters.parameters["fingerprint"].field_value.string_value
+        for node in nodes
+        if "fingerprint" in node.parameters.parameters
+    }
 
 
 def class_labels(ir: pipeline_pb2.Pipeline) -> list[str]:

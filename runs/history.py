@@ -18,11 +18,23 @@ def identical_run(runs_dir: Path, planned: RunResult) -> RunResult | None:
     for earlier in results(runs_dir):
         if planned.fingerprint not in (earlier.fingerprint, earlier.search_fingerprint):
             continue
-        if earlier.status in (Status.PUSHED, Status.UP_TO_DATE):
+        if earlier.status.is_served:
             return earlier if earlier.version == planned.baseline_version else None
         if earlier.status.is_refusal:
             return earlier if earlier.baseline_version == planned.baseline_version else None
     return None
+
+
+_DECIDING_NODES = {
+    Status.NOT_BLESSED: ("Evaluator", "ModelDiff"),
+    Status.INFRA_REFUSED: ("InfraValidator",),
+    Status.DATA_REFUSED: ("IdxExampleGen",),
+}
+
+
+def deciding_nodes(status: Status) -> tuple[str, ...]:
+    """Returns the nodes whose outputs decided that a run ended so."""
+    return _DECIDING_NODES.get(status, ("Pusher",))
 
 
 def repeat(earlier: RunResult, result: RunResult) -> None:
@@ -34,7 +46,7 @@ def repeat(earlier: RunResult, result: RunResult) -> None:
     result.calibration_error = earlier.calibration_error
     result.classes = earlier.classes
     result.churn = earlier.churn
-    result.refused_span = earlier.refused_span
+    result.blamed_spans = earlier.blamed_spans
     result.model_server = earlier.model_server
     result.report = earlier.report
     status = earlier.status if earlier.status.is_refusal else Status.UP_TO_DATE

@@ -10,19 +10,21 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline.fingerprint import basis_of
 from pipeline.settings.errors import UsageError
 from runs import verdict
 from runs.executions import (
+    BLAMED_PROPERTY,
     REASONS_PROPERTY,
     STATUS_PROPERTY,
     class_labels,
     find_execution,
+    node_fingerprints_of,
     node_ids,
     open_metadata,
     outcome_of,
     with_run_id,
 )
-from runs.quarantine import blamed_span
 from runs.result import NodeResult, NodeState, RunResult, Status
 
 _FINGERPRINT_PROPERTY = "run_fingerprint"
@@ -63,8 +65,8 @@ def result_from_metadata(ir: pipeline_pb2.Pipeline, run_id: str) -> RunResult:
                 _judge(handle, node_id, execution, result, labels)
     if result.finished_at is None:
         result.finish(Status.FAILED, ["the run did not come to its end"])
-    if result.status is Status.DATA_REFUSED:
-        result.refused_span = blamed_span(result.reasons, _spans_read(executions.values()))
+    result.spans, result.new_spans = _spans_read(executions.values())
+    result.basis = basis_of(node_fingerprints_of(ir))
     result.finished_at = _time(max(_ended(execution) for execution in executions.values()))
     return result
 
@@ -81,6 +83,8 @@ def _judge(
         if REASONS_PROPERTY in properties:
             reasons = json.loads(properties[REASONS_PROPERTY].string_value)
             result.finish(Status(properties[STATUS_PROPERTY].string_value), reasons)
+        if BLAMED_PROPERTY in properties:
+            result.blamed_spans = json.loads(properties[BLAMED_PROPERTY].string_value)
         return
     outputs = outcome_of(handle, execution).outputs
     if _FINGERPRINT_PROPERTY in properties:
@@ -88,13 +92,15 @@ def _judge(
     verdict.record(node_id, outputs, result, labels)
 
 
-def _spans_read(executions: Iterable[metadata_store_pb2.Execution]) -> list[int]:
-    return [
-        span
-        for execution in executions
-        if _SPANS_PROPERTY in execution.custom_properties
-        for span in json.loads(execution.custom_properties[_SPANS_PROPERTY].string_value)
-    ]
+def _spans_read(
+    executions: Iterable[metadata_store_pb2.Execution],
+) -> tuple[list[int], list[int]]:
+    """Returns the spans and the new ones among them, as ExampleGen's driver wrote them down."""
+    for execution in executions:
+        if _SPANS_PROPERTY in execution.custom_properties:
+            spans, new = json.loads(execution.custom_properties[_SPANS_PROPERTY].string_value)
+            return spans, new
+    return [], []
 
 
 def _node(node_id: str, execution: metadata_store_pb2.Execution | None) -> NodeResult:

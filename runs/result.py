@@ -1,5 +1,7 @@
 """RunResult: what one run did, kept as `var/runs/<run id>.json` and printed by `--json`."""
 
+import getpass
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +17,7 @@ class Status(StrEnum):
     """How a run ended."""
 
     PUSHED = "pushed"
+    PUSHED_UNCONFIRMED = "pushed_unconfirmed"
     UP_TO_DATE = "up_to_date"
     NOT_BLESSED = "not_blessed"
     INFRA_REFUSED = "infra_refused"
@@ -28,6 +31,11 @@ class Status(StrEnum):
     def exit_code(self) -> int:
         """The command line's exit code for this status."""
         return _EXIT_CODES[self]
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the run's model, or one like it, is in the serving directory."""
+        return self in (Status.PUSHED, Status.PUSHED_UNCONFIRMED, Status.UP_TO_DATE)
 
     @property
     def is_refusal(self) -> bool:
@@ -49,6 +57,7 @@ _EXIT_CODES = {
     Status.DATA_REFUSED: 5,
     Status.ROLLED_BACK: 6,
     Status.BUSY: 7,
+    Status.PUSHED_UNCONFIRMED: 8,
     Status.INTERRUPTED: 130,
 }
 
@@ -83,6 +92,22 @@ class ClassQuality(BaseModel):
     auc: float
 
 
+class Override(BaseModel):
+    """What a person decided against the record.
+
+    Attributes:
+        action: the option or verb, as it is typed.
+        who: the user and the machine.
+        when: the time, UTC.
+        why: the reason that was given, if one was.
+    """
+
+    action: str
+    who: str = Field(default_factory=lambda: f"{getpass.getuser()}@{socket.gethostname()}")
+    when: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    why: str = ""
+
+
 class RunResult(BaseModel):
     """What a run did, written after every node.
 
@@ -97,7 +122,11 @@ class RunResult(BaseModel):
         classes: per label of a class that has evaluated images, by Evaluator.
         churn: share of the evaluated images whose label changes against the served model.
         reasons: why the run was refused or failed, a sentence each.
-        refused_span: the span that is to blame for a refusal, and was quarantined for it.
+        spans: that it read, chosen before anything else.
+        new_spans: those of them that the served version was not trained on.
+        blamed_spans: against which there is evidence, and which were quarantined for it.
+        basis: fingerprint of settings, code and schema, as `pipeline.fingerprint.basis_of`.
+        overrides: what a person had done differently from what the record says.
         tuned: the best hyperparameters that Tuner found; empty for a run without it.
         search_fingerprint: with Tuner, that of an identical search; `fingerprint` is then that of
             an identical run with the hyperparameters found.
@@ -120,7 +149,11 @@ class RunResult(BaseModel):
     classes: dict[str, ClassQuality] = Field(default_factory=dict)
     churn: float | None = None
     reasons: list[str] = Field(default_factory=list)
-    refused_span: int | None = None
+    spans: list[int] = Field(default_factory=list)
+    new_spans: list[int] = Field(default_factory=list)
+    blamed_spans: list[int] = Field(default_factory=list)
+    basis: str = ""
+    overrides: list[Override] = Field(default_factory=list)
     tuned: dict[str, Any] = Field(default_factory=dict)
     search_fingerprint: str | None = None
     nodes: list[NodeResult] = Field(default_factory=list)

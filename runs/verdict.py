@@ -12,7 +12,7 @@ from components.metrics.evaluation_results import read_metrics
 from components.model_diff.component import read_churn, read_reasons
 from components.pusher.executor import read_result
 from components.served_model.component import MODEL_KEY, VERSION_PROPERTY
-from pipeline.evaluation import ACCURACY, refusal_reasons, refused_span
+from pipeline.evaluation import ACCURACY, refusal_reasons, suspected_spans
 from pipeline.modeling.features import CLASS_LABELS
 from pipeline.tuning.best_hyperparameters import read_tuned
 from runs.result import ClassQuality, RunResult, Status
@@ -67,7 +67,7 @@ def _evaluated(outputs: Outputs, result: RunResult, labels: Sequence[str]) -> No
         if "recall" in values
     }
     if not is_blessed(blessing):
-        result.refused_span = refused_span(Path(evaluation.uri))
+        result.blamed_spans = suspected_spans(Path(evaluation.uri))
         result.finish(Status.NOT_BLESSED, refusal_reasons(Path(evaluation.uri), labels))
 
 

@@ -145,7 +145,7 @@ def _checks_of_push(result: RunResult, window: list[int], config: Config) -> lis
 
 def _checks_of_refusal(result: RunResult, window: list[int], report: DayReport) -> list[Check]:
     return [
-        ("the span that is to blame", result.refused_span, window[-1]),
+        ("the span that is to blame", result.blamed_spans, [window[-1]]),
         ("a quarantine of the newest span", window[-1] in report.quarantined, True),
         ("a reason that names the span", _named(window[-1], result.reasons), True),
     ]

@@ -24,6 +24,7 @@ CHECKS: Sequence[Check] = (
     workdir.workdir,
     workdir.metadata,
     workdir.served,
+    workdir.signing_key,
     workdir.leftovers,
 )
 

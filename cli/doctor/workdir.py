@@ -9,11 +9,13 @@ from pathlib import Path
 
 from cli.doctor.finding import Finding, State
 from cli.doctor.machine import existing_parent
+from cli.verify import check_signing_key
 from data.fashion_mnist import OFFICIAL_FILES, default_sources
 from data.quarantine import quarantined
 from data.sources import PUBLIC_URLS, FolderSource
 from files.lock import holder_of, is_locked
 from pipeline.settings.config import Config
+from pipeline.settings.errors import UsageError
 from serving.launch.ownership import orphaned_folders
 from serving.versions.store import VersionStore
 
@@ -152,6 +154,29 @@ def served(config: Config) -> list[Finding]:
         return [Finding(subject="served", state=State.NOTE, text=text, advice="`runner.py run`")]
     text = f"version {versions[0].number}, the newest of {len(versions)}, in {config.serving_base}"
     return [Finding(subject="served", state=State.OK, text=text)]
+
+
+def signing_key(config: Config) -> list[Finding]:
+    """The key that signs what is pushed, if anything does."""
+    if config.signing_key is None:
+        return []
+    try:
+        check_signing_key(config)
+    except UsageError as error:
+        advice = "docs/push.md, Signed versions, says how to make a key"
+        return [Finding(subject="signing", state=State.BROKEN, text=str(error), advice=advice)]
+    text = f"what is pushed is signed with {config.signing_key}"
+    mode = config.signing_key.stat().st_mode
+    if mode & 0o077:
+        return [
+            Finding(
+                subject="signing",
+                state=State.WARNING,
+                text=f"{text}, which other users of this machine can read or change",
+                advice=f"chmod 600 {config.signing_key}",
+            )
+        ]
+    return [Finding(subject="signing", state=State.OK, text=text)]
 
 
 def leftovers(config: Config) -> list[Finding]:

@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
+from components.anomaly_gate.evidence import drifting_spans, spans_to_blame
 from components.anomaly_gate.findings import read_findings
 from data.refusal import DataRefused
 
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 ANOMALIES_KEY = "anomalies"
 DRIFT_KEY = "drift"
 FINDINGS_KEY = "findings"
+STATISTICS_KEY = "statistics"
+SCHEMA_KEY = "schema"
+EXAMPLES_KEY = "examples"
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):
@@ -31,6 +35,13 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
         ANOMALIES_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         DRIFT_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.ExampleAnomalies, optional=True
+        ),
+        STATISTICS_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
+        SCHEMA_KEY: component_spec.ChannelParameter(type=standard_artifacts.Schema, optional=True),
+        EXAMPLES_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.Examples, optional=True
         ),
     }
     OUTPUTS: ClassVar = {
@@ -54,10 +65,12 @@ class Executor(base_executor.BaseExecutor):
         """
         refused = _read(input_dict[ANOMALIES_KEY])
         drift = _read(input_dict.get(DRIFT_KEY) or [])
+        blamed = spans_to_blame(input_dict) if refused else set()
         if exec_properties["stop_on_drift"]:
+            blamed |= drifting_spans(input_dict.get(DRIFT_KEY) or [])
             refused, drift = refused + drift, []
         if refused:
-            raise DataRefused(refused)
+            raise DataRefused(refused, blamed)
         for finding in drift:
             logger.warning("drift is reported and tolerated: %s", finding)
         findings = artifact_utils.get_single_instance(output_dict[FINDINGS_KEY])
@@ -84,6 +97,10 @@ class AnomalyGate(base_component.BaseComponent):
         self,
         anomalies: types.BaseChannel,
         drift: types.BaseChannel | None = None,
+        statistics: types.BaseChannel | None = None,
+        schema: types.BaseChannel | None = None,
+        examples: types.BaseChannel | None = None,
+        *,
         stop_on_drift: bool = True,
         fingerprint: str = "",
     ) -> None:
@@ -91,7 +108,11 @@ class AnomalyGate(base_component.BaseComponent):
 
         Args:
             anomalies: ExampleAnomalies of an ExampleValidator; each one stops the run.
-            drift: ExampleAnomalies of a DistributionValidator.
+            drift: ExampleAnomalies of a SpanDistributionValidator.
+            statistics: what the anomalies were found in, sliced by origin.
+            schema: what they were found with.
+            examples: of IdxExampleGen. With these three, a span is blamed for anomalies that it
+                has and that no data has which was served from already.
             stop_on_drift: whether drift stops the run, or is only reported.
             fingerprint: changes when the code of this component does, so that TFX's cache sees it.
         """
@@ -99,6 +120,9 @@ class AnomalyGate(base_component.BaseComponent):
             AnomalyGateSpec(
                 anomalies=anomalies,
                 drift=drift,
+                statistics=statistics,
+                schema=schema,
+                examples=examples,
                 stop_on_drift=int(stop_on_drift),
                 fingerprint=fingerprint,
                 findings=types.Channel(type=standard_artifacts.JsonValue),

@@ -7,17 +7,21 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 # Both components write one file of this name for every split, or pair of splits, in a directory
 # Split-<name> or SplitPair-<name>_<name of the baseline's>.
-_FILES = "Split*/SchemaDiff.pb"
+_FILE = "SchemaDiff.pb"
 
 
-def read_findings(uri: str) -> list[str]:
+def read_findings(uri: str, folders: str = "Split*") -> list[str]:
     """One sentence per anomaly of an ExampleAnomalies artifact: split, feature, what, details.
+
+    Args:
+        uri: of the artifact.
+        folders: which of its folders are read, as a pattern.
 
     An artifact without files, as DistributionValidator leaves it when there is nothing to compare
     with, has no findings.
     """
     findings = []
-    for path in sorted(Path(uri).glob(_FILES)):
+    for path in sorted(Path(uri).glob(f"{folders}/{_FILE}")):
         split = path.parent.name.split("-", 1)[1]
         anomalies = anomalies_pb2.Anomalies.FromString(path.read_bytes())
         findings += [f"split {split}, {finding}" for finding in _findings(anomalies)]

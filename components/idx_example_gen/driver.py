@@ -1,6 +1,4 @@
-"""Resolves the window of spans before TFX looks into its cache."""
-
-import json
+"""Chooses the spans before TFX looks into its cache."""
 
 from tfx.components.example_gen import utils as example_gen_utils
 from tfx.dsl.components.base import base_driver as dsl_base_driver
@@ -10,14 +8,14 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 
 from components.idx_example_gen import parameters
+from data.spans import Choice
 
 
 class Driver(dsl_base_driver.BaseDriver, base_driver.BaseDriver):
     """Makes the cache key depend on the spans that are read and on every byte in them.
 
-    The window has done its work once the spans are known, so it is taken out of the key: a bad
-    span that comes and is quarantined leaves the key as it was. Defects are left to the executor,
-    whose failure TFX records as one.
+    What they were chosen by is taken out of the key: a bad span that comes and is quarantined
+    leaves the key as it was. Defects are left to the executor, whose failure TFX records as one.
     """
 
     def __init__(self, metadata_handle: metadata.Metadata) -> None:
@@ -28,9 +26,10 @@ class Driver(dsl_base_driver.BaseDriver, base_driver.BaseDriver):
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         layout = parameters.resolve(execution_info.exec_properties)
         resolved = {
-            "spans": json.dumps(layout.spans),
+            "spans": parameters.as_property(Choice(layout.spans, layout.new_spans)),
             "window": parameters.ALL_SPANS,
             "last_span": parameters.NO_LAST_SPAN,
+            "serving_dir": "",
             example_gen_utils.SPAN_PROPERTY_NAME: layout.newest_span,
             example_gen_utils.FINGERPRINT_PROPERTY_NAME: layout.fingerprint(),
         }

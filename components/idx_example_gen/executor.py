@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,18 @@ from tfx.types import artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 
 from components.idx_example_gen import parameters
+from components.idx_example_gen.output import (
+    NEW_SPANS_PROPERTY,
+    SPANS_DETAIL_PROPERTY,
+    SPANS_PROPERTY,
+)
 from components.idx_example_gen.verification import read_pair, verify
 from data import splits
 from data.idx import Bytes
-from data.layout import Pair
+from data.layout import Layout, Pair, origin_of
 from data.refusal import DataRefused
 
 logger = logging.getLogger(__name__)
-
-SPANS_PROPERTY = "spans"
 
 # A PNG that stores its pixels uncompressed inside a lightly gzipped record file takes a third of
 # the processor time of a compressed PNG in the same file, and no more space.
@@ -120,6 +123,12 @@ def _examples(images: Bytes, labels: Bytes, origin: str) -> Iterator[bytes]:
         yield example.SerializeToString(deterministic=True)
 
 
+def _details(layout: Layout, images: Mapping[int, int]) -> Iterator[dict[str, Any]]:
+    for span in layout.spans:
+        digest = layout.digest(origin_of(span))
+        yield {"span": span, "images": images[span], "sha256": digest}
+
+
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of IdxExampleGen.
 
@@ -146,7 +155,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 [f"{exec_properties['input_base']}: the files changed while they were being read"]
             )
         class_count = exec_properties["class_count"]
-        counts = verify(layout, class_count).by_split
+        verified = verify(layout, class_count)
+        counts = verified.by_split
         per_shard = exec_properties["examples_per_shard"]
         shard_counts = {name: splits.shard_count(counts[name], per_shard) for name in counts}
 
@@ -167,7 +177,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Write" >> beam.ParDo(WriteShard(class_count, split_uris))
             )
         artifact.span = layout.newest_span
-        artifact.set_string_custom_property(SPANS_PROPERTY, json.dumps(layout.spans))
+        for name, value in (
+            (SPANS_PROPERTY, layout.spans),
+            (NEW_SPANS_PROPERTY, layout.new_spans),
+            (SPANS_DETAIL_PROPERTY, list(_details(layout, verified.by_span))),
+        ):
+            artifact.set_string_custom_property(name, json.dumps(value))
         artifact.set_string_custom_property(
             example_gen_utils.FINGERPRINT_PROPERTY_NAME, fingerprint
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data import idx, splits
-from data.layout import Layout, Pair
+from data.layout import BASE_ORIGIN, Layout, Pair, is_span, span_of
 from data.refusal import DataRefused
 
 _NAMED_POSITIONS = 5
@@ -15,9 +15,15 @@ _NAMED_POSITIONS = 5
 
 @dataclass(frozen=True)
 class Counts:
-    """How many examples each split gets."""
+    """How many examples there are.
+
+    Attributes:
+        by_split: in each split.
+        by_span: in each span.
+    """
 
     by_split: dict[str, int]
+    by_span: dict[int, int]
 
 
 def verify(layout: Layout, class_count: int) -> Counts:
@@ -27,14 +33,19 @@ def verify(layout: Layout, class_count: int) -> Counts:
         DataRefused: with one sentence for every defect found, each naming its file; or naming the
             split that would be empty.
     """
-    reasons = list(layout.defects)
+    reasons = [problem for _, problem in layout.defects]
+    blamed = {origin for origin, _ in layout.defects}
     counts: Counter[str] = Counter()
+    by_span: Counter[int] = Counter()
     for pair in layout.pairs:
         try:
             images, _ = read_pair(pair, class_count)
         except DataRefused as refusal:
             reasons.extend(refusal.reasons)
+            blamed.add(pair.origin)
             continue
+        if is_span(pair.origin):
+            by_span[span_of(pair.origin)] += len(images)
         places = splits.split_of(pair.role, splits.digests(images))
         for position, count in enumerate(np.bincount(places, minlength=len(splits.SPLITS))):
             counts[splits.SPLITS[position]] += int(count)
@@ -46,8 +57,10 @@ def verify(layout: Layout, class_count: int) -> Counts:
             if not counts[split]
         ]
     if reasons:
-        raise DataRefused(reasons)
-    return Counts(dict(counts))
+        # What is wrong with the base as well may be a setting, such as the labels.
+        own = [] if BASE_ORIGIN in blamed else [span_of(origin) for origin in blamed]
+        raise DataRefused(reasons, own)
+    return Counts(dict(counts), dict(by_span))
 
 
 def read_pair(pair: Pair, class_count: int) -> tuple[idx.Bytes, idx.Bytes]:

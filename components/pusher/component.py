@@ -30,6 +30,7 @@ class PusherSpec(ComponentSpec):
         executor.LIVE_SERVER_KEY: ExecutionParameter(type=str, optional=True),
         executor.LIVE_TIMEOUT_KEY: ExecutionParameter(type=float, optional=True),
         executor.MODEL_NAME_KEY: ExecutionParameter(type=str, optional=True),
+        executor.SIGN_WITH_KEY: ExecutionParameter(type=str, optional=True),
         EXECUTION_KEY: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -102,6 +103,7 @@ class Pusher(base_component.BaseComponent):
         live_server: str | None = None,
         live_timeout_seconds: float = 60.0,
         model_name: str | None = None,
+        sign_with: str | None = None,
     ) -> None:
         """Makes the node.
 
@@ -124,6 +126,7 @@ class Pusher(base_component.BaseComponent):
                 to serve the version, or it is rolled back; None: no such check.
             live_timeout_seconds: how long that may take.
             model_name: under which the live server serves the model.
+            sign_with: file with the private key that signs the version; None: it is not signed.
         """
         spec = PusherSpec(
             infra_blessing=infra_blessing,
@@ -142,6 +145,7 @@ class Pusher(base_component.BaseComponent):
             live_server=live_server,
             live_timeout_seconds=live_timeout_seconds,
             model_name=model_name,
+            sign_with=sign_with,
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
         super().__init__(spec=spec)

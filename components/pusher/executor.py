@@ -3,13 +3,14 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from components.idx_example_gen.output import new_spans, read_spans
 from components.infra_validator.blessing import (
     Blessing,
     is_blessed,
@@ -24,6 +25,9 @@ from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionStore
+
+if TYPE_CHECKING:
+    from serving.versions.signature import Signer
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ RUN_FINGERPRINT_KEY = "run_fingerprint"
 LIVE_SERVER_KEY = "live_server"
 LIVE_TIMEOUT_KEY = "live_timeout_seconds"
 MODEL_NAME_KEY = "model_name"
+SIGN_WITH_KEY = "sign_with"
 
 # Names of the artifact's custom properties; the first three are TFX's.
 PUSHED_PROPERTY = "pushed"
@@ -86,6 +91,7 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
             PublishError: the destination could not be written.
+            serving.versions.signature.KeyFileError: the key cannot be used.
             NotPushedError: the model was refused and `fail_when_refused` is set.
         """
         result = self._refusal(input_dict) or self._push(input_dict, exec_properties)
@@ -125,6 +131,7 @@ class Executor(base_executor.BaseExecutor):
             self._pushed(input_dict, exec_properties, blessing),
             blessed=blessing.checksums,
             statistics=Path(statistics[0].uri) if statistics else None,
+            signer=_signer(exec_properties.get(SIGN_WITH_KEY)),
         )
         result = PushResult(
             status=outcome.status,
@@ -167,7 +174,8 @@ class Executor(base_executor.BaseExecutor):
             execution=execution,
             code_revision=exec_properties.get(CODE_REVISION_KEY) or "",
             fingerprint=exec_properties.get(RUN_FINGERPRINT_KEY) or "",
-            spans=_spans(input_dict.get(EXAMPLES_KEY) or []),
+            spans=read_spans(input_dict.get(EXAMPLES_KEY) or []),
+            new_spans=new_spans(input_dict.get(EXAMPLES_KEY) or []),
             metrics=_metrics(input_dict.get(EVALUATION_KEY) or []),
             model_server=blessing.model_server,
         )
@@ -208,16 +216,17 @@ def _prune(store: VersionStore, keep: int, version: int) -> None:
         logger.warning("version %d is live, but old ones could not be pruned: %s", version, error)
 
 
+def _signer(private_key: str | None) -> "Signer | None":
+    if not private_key:
+        return None
+    # Only who signs pays for the import.
+    from serving.versions.signature import Signer
+
+    return Signer(Path(private_key))
+
+
 def _infra_blessing(input_dict: dict[str, list[types.Artifact]]) -> Blessing:
     return read_blessing(artifact_utils.get_single_uri(input_dict[INFRA_BLESSING_KEY]))
-
-
-def _spans(examples: list[types.Artifact]) -> list[int]:
-    spans: set[int] = set()
-    for artifact in examples:
-        listed = artifact.get_string_custom_property("spans")
-        spans.update(json.loads(listed) if listed else [artifact.span or 0])
-    return sorted(spans)
 
 
 def _metrics(evaluations: list[types.Artifact]) -> dict[str, Any]:

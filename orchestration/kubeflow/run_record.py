@@ -19,7 +19,7 @@ from tfx.types import Artifact
 from data.refusal import DataRefused
 from files import lock
 from runs import verdict
-from runs.quarantine import name_refused_span, quarantine_refused_span
+from runs.blame import settle_blame
 from runs.result import NodeResult, NodeState, RunResult, Status
 
 logger = logging.getLogger(__name__)
@@ -75,14 +75,16 @@ class StepRecorder:
     def failed(self, error: Exception) -> None:
         """Ends the run with what the step's executor raised, unless a refusal has ended it."""
         status, reasons = Status.FAILED, [f"{type(error).__name__}: {error}"]
+        blamed: list[int] = []
         if isinstance(error, DataRefused):
-            status, reasons = Status.DATA_REFUSED, error.reasons
+            status, reasons, blamed = Status.DATA_REFUSED, error.reasons, error.blamed_spans
 
         def change(result: RunResult, node: NodeResult) -> None:
             node.state = NodeState.FAILED
             # With `push.fail_when_refused`, Pusher raises what an earlier step has already judged.
             if result.finished_at is None or not result.status.is_refusal:
                 result.finish(status, reasons)
+                result.blamed_spans = blamed
 
         self._change(change)
 
@@ -93,8 +95,8 @@ class StepRecorder:
                 node = result.node(self._step.node_id)
                 change(result, node)
                 node.seconds = round(time.monotonic() - self._started, 1)
-                name_refused_span(self._step.data_root, self._step.window, result)
-            quarantine_refused_span(self._step.data_root, result)
+            if result.finished_at:
+                settle_blame(self._step.data_root, self._step.workdir / "runs", result)
         except OSError as error:
             logger.warning("the run's record cannot be written: %s", error)
 

@@ -76,6 +76,12 @@ class Config(Settings):
         return str(self.serving_dir)
 
     @property
+    def signing_key(self) -> Path | None:
+        """The private key that signs what is pushed."""
+        given = self.push.sign_with
+        return given.expanduser().resolve() if given else None
+
+    @property
     def pushes_to_uri(self) -> bool:
         """Whether the model's base path is no folder of this machine."""
         return "://" in (self.push.destination or "")

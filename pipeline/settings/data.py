@@ -27,7 +27,10 @@ class DataSettings(Settings):
     schema_file: Path | None = Field(
         None, description="the curated schema, as text; None: pipeline/schema/schema.pbtxt"
     )
-    window: int = Field(1, ge=1, description="how many of the newest spans to train on")
+    include_base: bool = Field(
+        True, description="train on the base set and the spans; false: on spans alone, if any"
+    )
+    window: int = Field(0, ge=0, description="how many of the newest spans to train on; 0: all")
     stop_on_drift: bool = Field(True, description="drift ends the run; otherwise it is reported")
 
     @field_validator("labels")

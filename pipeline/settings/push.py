@@ -1,5 +1,7 @@
 """Where models are pushed to; the `push` section of the settings."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from pipeline.settings.base import Settings
@@ -24,6 +26,10 @@ class PushSettings(Settings):
     )
     group: str | None = Field(
         None, min_length=1, description="that owns what is pushed; None: the pusher's own"
+    )
+    sign_with: Path | None = Field(
+        None,
+        description="private key (PEM, elliptic curve) that signs what is pushed; see docs/push.md",
     )
     fail_when_refused: bool = Field(False, description="a refused model fails the Pusher node")
     live_server: str | None = Field(

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -75,6 +75,7 @@ class Request:
         docker_image: for `docker`.
         max_load_seconds: until every version is AVAILABLE.
         log: takes the output of a server that is a process.
+        public_key: of the key that every version must be signed with; None: any is served.
     """
 
     directory: Path
@@ -83,6 +84,7 @@ class Request:
     docker_image: str
     max_load_seconds: float
     log: Path
+    public_key: Path | None = None
 
 
 class Serving(BaseModel):
@@ -142,7 +144,7 @@ def serving(
     print(f"starting {choice.server.description} ({choice.why})", file=talk, flush=True)
     with ExitStack() as stack:
         stack.callback(_stop, choice.server)
-        _start(choice.server, request.directory, name, _launch(address, labels, log))
+        _start(choice.server, request.directory, name, _launch(request, address, labels, log))
         _wait_until_available(choice.server, name, wanted, request.max_load_seconds)
         state = Serving(
             kind=choice.kind,
@@ -220,7 +222,15 @@ def _check_ports(address: Address) -> None:
 
 
 def _choose(request: Request) -> Choice:
+    if request.public_key and request.kind in (ServerKind.DOCKER, ServerKind.BINARY):
+        raise CannotServeError(
+            "TensorFlow Serving cannot verify signatures: with --require-signature, take "
+            "--model-server embedded"
+        )
     try:
+        if request.public_key:
+            choice = choose_server(ServerKind.EMBEDDED, request.docker_image)
+            return replace(choice, why="only it verifies signatures")
         return choose_server(request.kind, request.docker_image, request.directory)
     except ServerMissingError as error:
         raise CannotServeError(f"{error}; --model-server auto takes what there is") from error
@@ -238,14 +248,15 @@ def _check_base_path(labels: Labels | None, directory: Path, kind: ServerKind) -
     )
 
 
-def _launch(address: Address, labels: Labels | None, log: Path | None) -> Launch:
+def _launch(request: Request, address: Address, labels: Labels | None, log: Path | None) -> Launch:
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
+    trust = (f"--require_signature={request.public_key}",) if request.public_key else ()
     return Launch(
         grpc_port=address.grpc_port,
         rest_port=address.rest_port,
         host=address.host,
-        flags=_FLAGS + (_CONFIG_FLAGS if labels else ()),
+        flags=_FLAGS + (_CONFIG_FLAGS if labels else ()) + trust,
         config_name=CONFIG_NAME if labels else "",
         base_path=labels.base_path if labels else "",
         log=log,

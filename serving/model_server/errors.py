@@ -18,6 +18,10 @@ class ServingError(Exception):
         return f"{self.code.name}: {self.message}"
 
 
+class VersionRefusedError(ServingError):
+    """A version that must not be served: trying to load it again is of no use."""
+
+
 def invalid_argument(message: str) -> ServingError:
     """A ServingError with INVALID_ARGUMENT, by far the most frequent code."""
     return ServingError(Code.INVALID_ARGUMENT, message)

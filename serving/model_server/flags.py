@@ -85,6 +85,11 @@ class Flags:
     listen_address: str = _flag(
         "", "address to listen on; empty: all (not a flag of tensorflow_model_server)"
     )
+    require_signature: str = _flag(
+        "",
+        "public key (PEM): versions that were not signed with its private key are not loaded "
+        "(not a flag of tensorflow_model_server)",
+    )
     aspired_version_policy: str = _flag(
         "availability_preserving",
         "or resource_preserving: unload the old version first "

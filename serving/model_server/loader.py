@@ -7,17 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.model_server.batching import BatchingOptions, BatchingRunner, BatchScheduler
 from serving.model_server.config import read_text_proto
 from serving.model_server.config_protos import BatchingParameters
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import ServingError, VersionRefusedError
 from serving.model_server.metrics import Metrics
 from serving.model_server.saved_model import LoadedModel, load_saved_model
 from serving.model_server.servable import RequestLog, Runner, Servable, SessionRunner
 from serving.model_server.warmup import run_warmup
 from serving.status import Code
+
+if TYPE_CHECKING:
+    from serving.versions.signature import Verifier
 
 _logger = logging.getLogger(__name__)
 
@@ -28,7 +31,8 @@ PER_MODEL_BATCHING_FILE = "batching_params.pbtxt"
 class LoaderOptions:
     """What the command line says of loading, by TensorFlow Serving's names.
 
-    `session_config` is a ConfigProto. `batching` is None without --enable_batching.
+    `session_config` is a ConfigProto. `batching` is None without --enable_batching, `verifier`
+    without --require_signature.
     """
 
     session_config: Any
@@ -38,6 +42,7 @@ class LoaderOptions:
     enable_signature_method_name_check: bool = False
     batching: BatchingOptions | None = None
     enable_per_model_batching_parameters: bool = False
+    verifier: Verifier | None = None
 
 
 class SavedModelLoader:
@@ -58,7 +63,7 @@ class SavedModelLoader:
     def load(self, name: str, version: int, path: Path) -> Servable:
         """Raises ServingError if the version cannot be loaded or its warmup fails."""
         started = time.monotonic()
-        loaded = self._load_session(path)
+        loaded = self._load_session(version, path)
         runner = self._runner(loaded, path)
         servable = Servable(
             name,
@@ -81,10 +86,11 @@ class SavedModelLoader:
         _logger.info("model %s version %d loaded from %s in %.2f s", name, version, path, took)
         return servable
 
-    def _load_session(self, path: Path) -> LoadedModel:
+    def _load_session(self, version: int, path: Path) -> LoadedModel:
         started = time.monotonic()
         status = "fail"
         try:
+            _verify(self._options.verifier, version, path)
             loaded = load_saved_model(
                 path, self._options.saved_model_tags, self._options.session_config
             )
@@ -113,3 +119,17 @@ class SavedModelLoader:
                 direct.close()
                 raise ServingError(Code.INVALID_ARGUMENT, f"{file}: {error.message}") from error
         return BatchingRunner(direct, self._batch_scheduler, options)
+
+
+def _verify(verifier: Verifier | None, version: int, path: Path) -> None:
+    """Raises ServingError if signatures are required and the version is not what was signed."""
+    if verifier is None:
+        return
+    from serving.versions.signature import SignatureError
+
+    try:
+        verifier.verify(path, version)
+    except SignatureError as error:
+        raise VersionRefusedError(Code.FAILED_PRECONDITION, f"{path} is refused: {error}") from None
+    except OSError as error:
+        raise ServingError(Code.UNKNOWN, f"{error.filename}: {error.strerror}") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from serving.model_server.errors import ServingError, in_one_line
+from serving.model_server.errors import ServingError, VersionRefusedError, in_one_line
 from serving.model_server.servable import Servable
 from serving.model_server.source import AspiredVersions
 from serving.model_server.state_monitor import StateMonitor
@@ -255,7 +255,8 @@ class Manager:
             try:
                 return self._loader.load(harness.name, harness.version, harness.path)
             except ServingError as error:
-                if attempt == attempts or harness.retry_cancelled.is_set():
+                is_final = attempt == attempts or isinstance(error, VersionRefusedError)
+                if is_final or harness.retry_cancelled.is_set():
                     raise
                 wait = max(self._options.load_retry_interval_micros, 0) / 1e6
                 _logger.warning(

@@ -20,7 +20,7 @@ from serving.model_server.batching import BatchingOptions, BatchScheduler
 from serving.model_server.config import read_text_proto, single_model_config
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.model_server.core import CoreOptions, ServerCore
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import ServingError, invalid_argument
 from serving.model_server.flags import Flags
 from serving.model_server.grpc_server import GrpcOptions, GrpcServer, parse_channel_arguments
 from serving.model_server.grpc_services import Services
@@ -32,6 +32,7 @@ from serving.model_server.version_policy import AspiredVersionPolicy
 
 if TYPE_CHECKING:
     from serving.model_server.rest.api import RestServer
+    from serving.versions.signature import Verifier
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Server:
                 enable_signature_method_name_check=flags.enable_signature_method_name_check,
                 batching=batching,
                 enable_per_model_batching_parameters=flags.enable_per_model_batching_parameters,
+                verifier=_verifier(flags),
             ),
             metrics,
             self._scheduler,
@@ -214,6 +216,17 @@ def _batching(
         parameters.num_batch_threads.value, parameters.thread_pool_name.value, metrics
     )
     return scheduler, options
+
+
+def _verifier(flags: Flags) -> Verifier | None:
+    if not flags.require_signature:
+        return None
+    from serving.versions.signature import KeyFileError, Verifier
+
+    try:
+        return Verifier(Path(flags.require_signature))
+    except KeyFileError as error:
+        raise invalid_argument(f"--require_signature: {error}") from None
 
 
 def _metrics_path(flags: Flags) -> str | None:

@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.versions.labels import ensure_listed, refresh_config
 from serving.versions.record import Pushed, VersionRecord, checksums_of
 from serving.versions.storage import PublishError, differences, not_pushed
 from serving.versions.store import Version, VersionState, VersionStore
+
+if TYPE_CHECKING:
+    from serving.versions.signature import Signer
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,7 @@ def publish(
     *,
     blessed: Mapping[str, str] | None = None,
     statistics: Path | None = None,
+    signer: "Signer | None" = None,
 ) -> PublishOutcome:
     """Makes a SavedModel the newest version, unless its bytes are served or were rolled back.
 
@@ -69,6 +75,7 @@ def publish(
         pushed: what is known about the model.
         blessed: the checksums it was blessed with; None: those it has now.
         statistics: a folder with the statistics of its training data, kept beside the record.
+        signer: signs the version; also the one that serves the same bytes, if nobody has.
 
     Raises:
         PublishError: the model is not what was blessed, or the destination could not be written;
@@ -78,10 +85,13 @@ def publish(
         checksums = _verified(model, blessed)
         outcome = _settled(store, checksums, pushed.execution)
         if outcome is None:
+            signed = partial(_signature, signer, model)
             with store.storage.stage(model, checksums) as reveal:
-                outcome = _publish_staged(store, reveal, checksums, pushed, statistics)
+                outcome = _publish_staged(store, reveal, checksums, pushed, statistics, signed)
         elif outcome.status is not PushStatus.ROLLED_BACK:
             ensure_listed(store, outcome.version)
+            if signer is not None:
+                _sign_served(store, signer, model, outcome.version)
     except store.storage.errors as error:
         raise PublishError(not_pushed(store.storage.base, error)) from error
     return outcome
@@ -129,6 +139,7 @@ def _publish_staged(
     checksums: Mapping[str, str],
     pushed: Pushed,
     statistics: Path | None,
+    signed: Callable[[VersionRecord], str | None],
 ) -> PublishOutcome:
     with store.storage.lock():
         # Another pusher may have been first while the files were copied.
@@ -138,15 +149,17 @@ def _publish_staged(
         store.write_highest(number)
         if statistics is not None:
             store.write_statistics(number, statistics)
-        # The record comes first: whoever sees the version finds its record.
-        store.write_record(
-            VersionRecord(
-                version=number,
-                pushed_at=datetime.now(UTC),
-                checksums=dict(checksums),
-                **pushed.model_dump(),
-            )
+        record = VersionRecord(
+            version=number,
+            pushed_at=datetime.now(UTC),
+            checksums=dict(checksums),
+            **pushed.model_dump(),
         )
+        signature = signed(record)
+        # The record comes first: whoever sees the version finds its record.
+        store.write_record(record)
+        if signature:
+            store.write_signature(number, signature)
         directory = store.storage.uri(str(number))
         try:
             reveal(str(number))
@@ -160,6 +173,18 @@ def _publish_staged(
             ) from error
     logger.info("pushed version %d to %s", number, directory)
     return PublishOutcome(PushStatus.PUSHED, number, directory)
+
+
+def _signature(signer: "Signer | None", model: Path, record: VersionRecord) -> str | None:
+    return signer.sign(model, record) if signer else None
+
+
+def _sign_served(store: VersionStore, signer: "Signer", model: Path, number: int) -> None:
+    """Signs a version that was pushed before there was a key."""
+    version = store.get(number)
+    if version and version.record and not store.is_signed(number):
+        store.write_signature(number, signer.sign(model, version.record))
+        logger.info("signed version %d, which was served unsigned", number)
 
 
 def _is_live(store: VersionStore, number: int, checksums: Mapping[str, str]) -> bool:

@@ -25,6 +25,7 @@ class Pushed(BaseModel):
         code_revision: revision of the source code, as the version control system names it.
         fingerprint: digest of all that the run's result depends on.
         spans: the data spans the model was trained on.
+        new_spans: those of them that no version before it was trained on.
         metrics: the Evaluator's numbers, as `evaluation_results.read_metrics` gives them.
         model_server: the server that loaded the model and answered in infra validation.
     """
@@ -34,6 +35,7 @@ class Pushed(BaseModel):
     code_revision: str = ""
     fingerprint: str = ""
     spans: list[int] = Field(default_factory=list)
+    new_spans: list[int] = Field(default_factory=list)
     metrics: dict[str, Any] = Field(default_factory=dict)
     model_server: str = ""
 

@@ -139,6 +139,14 @@ class VersionStore:
         """Removes a version's statistics."""
         self.storage.remove(f"{_RECORDS}/{number}.statistics")
 
+    def write_signature(self, number: int, signature: str) -> None:
+        """Writes a version's signature beside its record, where it stays as long as that does."""
+        self.storage.write(f"{_RECORDS}/{number}.sig", signature)
+
+    def is_signed(self, number: int) -> bool:
+        """Whether there is a signature, of whatever worth."""
+        return self.storage.exists(f"{_RECORDS}/{number}.sig")
+
     def retire(self, version: Version) -> None:
         """Renames a served version so that servers let go of it."""
         if version.directory is None:

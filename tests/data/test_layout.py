@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.layout import Role, resolve
-from data.spans import list_spans, window
+from data.spans import Choice, choose, list_incomplete, list_spans, window
 
 
 def _touch(root: Path, *names: str) -> None:
@@ -30,8 +30,27 @@ def root(tmp_path: Path) -> Path:
 def test_spans_are_directories_named_by_a_plain_positive_integer(root: Path) -> None:
     _touch(root, "spans/.3.partial/images-idx3-ubyte", "spans/0/images-idx3-ubyte")
     _touch(root, "spans/04/images-idx3-ubyte", "spans/x/images-idx3-ubyte", "spans/5/readme")
+    _touch(root, "spans/6/.images-idx3-ubyte.gz.aB3xY", "spans/6/labels-idx1-ubyte.gz")
     assert list_spans(root / "spans") == [1, 2, 10]
     assert list_spans(root / "absent") == []
+
+
+def test_a_folder_that_lacks_a_file_is_no_span_yet(root: Path) -> None:
+    _touch(root, "spans/7/.images-idx3-ubyte.gz.aB3xY", "spans/7/labels-idx1-ubyte.gz")
+    assert list_incomplete(root / "spans") == [7]
+    _touch(root, "spans/7/images-idx3-ubyte.gz")
+    assert list_incomplete(root / "spans") == []
+    assert list_spans(root / "spans") == [1, 2, 7, 10]
+
+
+def test_new_are_the_spans_that_the_served_version_was_not_trained_on(root: Path) -> None:
+    assert choose(root) == Choice((1, 2, 10), (1, 2, 10))
+    assert choose(root, trusted=[1, 2], judged=[2]) == Choice((1, 2, 10), (10,))
+    assert choose(root, size=1, trusted=[1, 2], judged=[2]) == Choice((10,), (10,))
+
+
+def test_without_new_data_a_run_reads_as_the_one_that_pushed(root: Path) -> None:
+    assert choose(root, trusted=[1, 2, 10], judged=[10]) == Choice((1, 2, 10), (10,))
 
 
 @pytest.mark.parametrize(
@@ -62,22 +81,31 @@ def test_without_spans_the_official_training_images_are_read(root: Path) -> None
     ]
 
 
-def test_with_spans_they_take_the_place_of_the_official_training_images(root: Path) -> None:
-    layout = resolve(root, [2, 10])
+def test_spans_are_added_to_the_base_or_take_its_place(root: Path) -> None:
+    layout = resolve(root, [2, 10], [10])
     assert [(pair.origin, pair.role) for pair in layout.pairs] == [
+        ("base", Role.TRAINING),
         ("span-2", Role.TRAINING),
-        ("span-10", Role.NEWEST_SPAN),
+        ("span-10", Role.NEW_SPAN),
         ("base", Role.TEST),
     ]
     assert layout.newest_span == 10
+    alone = resolve(root, [2, 10], [10], include_base=False)
+    assert [pair.origin for pair in alone.pairs] == ["span-2", "span-10", "base"]
+
+
+def test_the_former_name_of_the_base_folder_is_still_read(root: Path) -> None:
+    (root / "base").rename(root / "official")
+    assert resolve(root, []).pairs[0].images.parent == root / "official"
 
 
 def test_missing_and_doubled_files_are_defects_that_name_the_file(root: Path) -> None:
     (root / "spans/2/labels-idx1-ubyte.gz").unlink()
     _touch(root, "base/t10k-images-idx3-ubyte")
     missing, doubled = resolve(root, [2]).defects
-    assert str(root / "spans/2/labels-idx1-ubyte") in missing
-    assert str(root / "base/t10k-images-idx3-ubyte") in doubled
+    assert missing[0] == "span-2"
+    assert str(root / "spans/2/labels-idx1-ubyte") in missing[1]
+    assert str(root / "base/t10k-images-idx3-ubyte") in doubled[1]
 
 
 def test_the_fingerprint_sees_content_and_spans_but_not_times(root: Path) -> None:

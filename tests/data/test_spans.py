@@ -63,7 +63,6 @@ def test_spans_that_are_added_at_once_get_numbers_of_their_own(tmp_path: Path) -
 
 def test_a_quarantined_span_is_left_out_of_windows_until_it_is_released(root: Path) -> None:
     quarantine(root, 3, "its labels are shuffled")
-    assert spans.newest(root) == 2
     assert spans.usable_spans(root, 2) == [1, 2]
     assert spans.list_spans(root / "spans") == [1, 2, 3]
     assert quarantined(root)[3].reason == "its labels are shuffled"
@@ -93,11 +92,22 @@ def test_naming_a_span_that_is_not_there_or_not_quarantined_is_an_error(root: Pa
 
 
 def test_a_root_without_spans_has_none(tmp_path: Path) -> None:
-    assert spans.newest(tmp_path / "absent") is None
-    assert spans.usable_spans(tmp_path, None) == []
+    assert spans.usable_spans(tmp_path / "absent") == []
+    assert spans.usable_spans(tmp_path) == []
 
 
 def test_asking_for_spans_imports_nothing_heavy() -> None:
     code = "import sys, data.spans; print({'numpy', 'tensorflow', 'PIL'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1, 2]", b'{"x": {}}', b'{"2": "bad"}', b"{"])
+def test_a_damaged_quarantine_costs_its_content_and_a_line_and_can_be_written_again(
+    root: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "quarantine.json").write_bytes(content)
+    assert spans.usable_spans(root) == [1, 2, 3]
+    assert "quarantine.json is damaged" in caplog.text
+    quarantine(root, 2, "bad")
+    assert spans.usable_spans(root) == [1, 3]

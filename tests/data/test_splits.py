@@ -17,13 +17,13 @@ def test_a_tenth_of_the_training_images_is_for_validation() -> None:
 
 
 def test_validation_is_the_same_whether_or_not_a_span_is_the_newest() -> None:
-    newest = splits.split_of(Role.NEWEST_SPAN, HASHES)
+    newest = splits.split_of(Role.NEW_SPAN, HASHES)
     older = splits.split_of(Role.TRAINING, HASHES)
     np.testing.assert_array_equal(newest == VALIDATION, older == VALIDATION)
 
 
 def test_a_fifth_of_the_newest_span_is_held_out_for_evaluation() -> None:
-    assert 0.18 < np.mean(splits.split_of(Role.NEWEST_SPAN, HASHES) == EVAL) < 0.22
+    assert 0.18 < np.mean(splits.split_of(Role.NEW_SPAN, HASHES) == EVAL) < 0.22
 
 
 def test_the_test_set_is_all_for_evaluation() -> None:

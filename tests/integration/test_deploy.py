@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
+import grpc
 import pytest
 import requests
 import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.conftest import CONFORMANCE, ModelServerProcess, free_port
 from tests.integration.conftest import model_server_process as run_server
@@ -41,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServerProc
     shutil.copytree(CONFORMANCE / "models" / "fashion", models / "fashion_mnist")
     config.mkdir()
     for name in ("models.config", "monitoring.config", "batching.config"):
-        text = (DEPLOY / name).read_text()
+        text = (DEPLOY / "config" / name).read_text()
         (config / name).write_text(text.replace("/models/", f"{models}/"))
     flags = [flag.replace("/config/", f"{config}/") for flag in serving()["command"]]
     with run_server(folder, *flags) as process:
@@ -101,7 +104,10 @@ def test_ready_is_only_who_has_an_available_version(server: ModelServerProcess) 
 @pytest.mark.skipif(NO_ENGINE is not None, reason=str(NO_ENGINE))
 @pytest.mark.skipif(COMPOSE is None, reason="there is no docker-compose on PATH")
 def test_docker_compose_starts_the_server_on_the_serving_directory(tmp_path: Path) -> None:
-    """With an image of this machine behind TensorFlow Serving's entry point."""
+    """With an image of this machine behind TensorFlow Serving's entry point.
+
+    As a user without rights, on a file system that only /tmp can be written on.
+    """
     save(GreyClassifier(), tmp_path / "grey" / "1")
     image = build_image(tmp_path / "grey", free_port())
     shutil.copytree(CONFORMANCE / "models" / "fashion", tmp_path / "serving" / "fashion_mnist")
@@ -111,6 +117,7 @@ def test_docker_compose_starts_the_server_on_the_serving_directory(tmp_path: Pat
         "SERVING_DIR": str(tmp_path / "serving"),
         "GRPC_PORT": str(grpc_port),
         "REST_PORT": str(rest_port),
+        "GRAFANA_ADMIN_PASSWORD": "of nobody",
     }
     project = f"fashion-mnist-test-{rest_port}"
     command = [str(COMPOSE), "-p", project, "-f", str(DEPLOY / "compose.yaml")]
@@ -127,8 +134,46 @@ def test_docker_compose_starts_the_server_on_the_serving_directory(tmp_path: Pat
         metrics = "/monitoring/prometheus/metrics"
         page = requests.get(f"http://127.0.0.1:{rest_port}{metrics}", timeout=60).text
         assert ":tensorflow:serving:request_count" in page
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        assert written_by_an_intruder(f"{project}_serving_1") == {"/tmp/x": True, "/x": False}
     finally:
         compose("down", "--volumes", "--timeout", "5")
+
+
+def written_by_an_intruder(container: str) -> dict[str, bool]:
+    """Which files can be made by a process in a container, which is not root and gains nothing."""
+    client = docker.from_env()
+    server = client.containers.get(container)
+    code, rights = server.exec_run(
+        ["/bin/sh", "-c", "while read l; do echo $l; done </proc/1/status"]
+    )
+    assert code == 0
+    fields = dict(line.split(":", 1) for line in rights.decode().splitlines() if ":" in line)
+    assert fields["Uid"].split() == ["10001"] * 4
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"].strip() == "1"
+    made = {
+        file: server.exec_run(["/bin/sh", "-c", f"echo x >{file}"]).exit_code == 0
+        for file in ("/tmp/x", "/x")
+    }
+    client.close()
+    return made
+
+
+@pytest.mark.skipif(COMPOSE is None, reason="there is no docker-compose on PATH")
+def test_docker_compose_says_that_grafana_needs_a_password() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "GRAFANA_ADMIN_PASSWORD"}
+    refused = subprocess.run(
+        [str(COMPOSE), "-f", str(DEPLOY / "compose.yaml"), "config"],
+        env=environment,
+        cwd=DEPLOY.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode != 0
+    assert "set GRAFANA_ADMIN_PASSWORD, the password of Grafana's user admin" in refused.stderr
 
 
 def _available(url: str, seconds: float = 120) -> bool:

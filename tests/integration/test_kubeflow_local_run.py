@@ -77,9 +77,11 @@ def test_as_containers_of_the_image_it_pushes(tmp_path: Path) -> None:
     package = compile_kubeflow(config, tmp_path)
     workdir = config.kubeflow.workdir
     mount = docker.types.Mount(target=workdir, source=workdir, type="bind")
-    run = execute(
-        package, tmp_path / "first", local.DockerRunner(mounts=[mount], network_mode="none")
+    # The folders here are this user's, not those of the image's user.
+    runner = local.DockerRunner(
+        mounts=[mount], network_mode="none", user=f"{os.getuid()}:{os.getgid()}"
     )
+    run = execute(package, tmp_path / "first", runner)
     record("kubeflow_local_run_docker", config, [run])
     assert run["status"] == PushStatus.PUSHED
     assert run["nodes"] == len(NODES)

@@ -47,7 +47,7 @@ def test_a_span_that_misses_its_threshold_is_left_out_of_the_next_window(tmp_pat
     supplier.bring(Delivery.SHUFFLED, settings)
     refused = finished(config)
     assert (refused.status, refused.status.exit_code) == (Status.NOT_BLESSED, 3)
-    assert refused.refused_span == 2
+    assert refused.blamed_spans == [2]
     (reason,) = (reason for reason in refused.reasons if "span-2" in reason)
     assert reason.startswith("accuracy on the held-out part of span-2 is 0.")
     assert reason.endswith("required is at least 0.4000")

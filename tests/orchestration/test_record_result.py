@@ -87,7 +87,7 @@ def test_a_span_that_stopped_the_run_is_left_out_once_however_often_it_is_record
         launch.run_node(executions.with_run_id(read_ir(ir_path), RUN_ID), "IdxExampleGen")
     for _ in range(2):
         result = recorded(ir_path, monkeypatch, capsys)
-        assert (result.status, result.refused_span) == (Status.DATA_REFUSED, 3)
+        assert (result.status, result.blamed_spans) == (Status.DATA_REFUSED, [3])
         assert list(quarantined(root)) == [3]
 
 
@@ -106,7 +106,7 @@ def test_data_that_is_refused_later_is_put_down_to_the_newest_span_that_was_read
     with pytest.raises(DataRefused):
         launch.run_node(run, "ServedModel")
     result = rebuild.result_from_metadata(read_ir(ir_path), RUN_ID)
-    assert (result.status, result.refused_span) == (Status.DATA_REFUSED, 3)
+    assert (result.status, result.blamed_spans) == (Status.DATA_REFUSED, [3])
 
 
 def test_a_span_whose_held_out_part_was_missed_is_left_out_with_the_reason(
@@ -116,8 +116,8 @@ def test_a_span_whose_held_out_part_was_missed_is_left_out_with_the_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reason = "accuracy on the held-out part of span-3 is 0.1000, required is at least 0.4000"
-    refused = RunResult(run_id=RUN_ID, started_at=datetime.now(UTC), refused_span=3)
+    refused = RunResult(run_id=RUN_ID, started_at=datetime.now(UTC), blamed_spans=[3])
     refused.finish(Status.NOT_BLESSED, [reason])
     monkeypatch.setattr(rebuild, "result_from_metadata", lambda *_: refused)
-    assert recorded(ir_path, monkeypatch, capsys).refused_span == 3
+    assert recorded(ir_path, monkeypatch, capsys).blamed_spans == [3]
     assert {n: q.reason for n, q in quarantined(root).items()} == {3: reason}

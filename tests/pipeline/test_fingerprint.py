@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from data.spans import Choice
 from pipeline import fingerprint
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
@@ -114,11 +115,11 @@ def test_a_changed_image_changes_the_run(tmp_path: Path) -> None:
     data = tmp_path / "var" / "data"
     shutil.copytree(SAMPLE_DATA, data)
     config = load_config("smoke", overrides=["data.sample=false"], workdir=tmp_path / "var")
-    before = fingerprint.run_fingerprint(config)
-    assert fingerprint.run_fingerprint(config) == before
+    before = fingerprint.run_fingerprint(config, Choice())
+    assert fingerprint.run_fingerprint(config, Choice()) == before
 
     images = data / "base" / "train-images-idx3-ubyte.gz"
     content = bytearray(images.read_bytes())
     content[-9] ^= 1
     images.write_bytes(content)
-    assert fingerprint.run_fingerprint(config) != before
+    assert fingerprint.run_fingerprint(config, Choice()) != before

@@ -1,6 +1,7 @@
 """What a page says is what the metadata and the artifacts of the run say."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from orchestration.compiler import compile_pipeline
 from pipeline.evaluation import ACCURACY
 from pipeline.modeling.features import CLASS_LABELS
 from reporting import collect as collect_module
-from reporting.page import Page
+from reporting.evidence import Artifact, Evidence, NodeEvidence
+from reporting.page import Page, ReadSpan
 from reporting.render import render_page
-from reporting.sections import quality
+from reporting.sections import answers as answers_section
+from reporting.sections.lineage import read_spans
+from reporting.sections.quality import wilson_interval
 from serving.versions.record import checksums_of
 from tests.reporting.conftest import Reported
 
@@ -47,14 +51,56 @@ def test_the_metrics_are_evaluators_and_the_results(reported: Reported) -> None:
         assert {name: metric.value for name, metric in row.metrics.items()} == kept
 
 
-def test_the_metrics_carry_the_limits_that_were_set(reported: Reported) -> None:
+def test_the_metrics_carry_the_thresholds_that_were_set(reported: Reported) -> None:
     settings, quality = reported.config.evaluation, reported.page.quality
-    official = [m for m in quality.overall if (m.name, m.where) == (ACCURACY, "base")]
-    assert f"at least {settings.min_accuracy:g}" in official[0].limits
+    base = [m for m in quality.overall if (m.name, m.where) == (ACCURACY, "base")]
+    assert f"at least {settings.min_accuracy:g}" in base[0].thresholds
     for row in quality.classes:
-        assert row.metrics["recall"].limits == [f"at least {settings.min_class_recall:g}"]
-        assert row.metrics["precision"].limits == []
+        assert row.metrics["recall"].thresholds == [f"at least {settings.min_class_recall:g}"]
+        assert row.metrics["precision"].thresholds == []
     assert not any(metric.missed for metric in quality.overall)
+
+
+def test_shares_of_the_images_carry_their_confidence_interval(reported: Reported) -> None:
+    quality = reported.page.quality
+    shares = [m for m in quality.overall if m.name == ACCURACY]
+    shares += [row.metrics["recall"] for row in quality.classes]
+    for metric in shares:
+        low, high = metric.interval
+        assert 0 <= low <= metric.value <= high <= 1
+    others = [m for m in quality.overall if m.name != ACCURACY]
+    others += [row.metrics[name] for row in quality.classes for name in ("precision", "auc")]
+    assert {metric.interval for metric in others} == {None}
+
+
+def test_the_interval_is_wilsons() -> None:
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
+    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+    assert wilson_interval(0, 0) is None
+
+
+def spans_of(properties: dict[str, str]) -> list[ReadSpan]:
+    evidence = Evidence.__new__(Evidence)
+    examples = Artifact(1, "Examples", "/examples", properties)
+    evidence.nodes = {
+        "IdxExampleGen": NodeEvidence("IdxExampleGen", {}, outputs={"examples": [examples]})
+    }
+    return read_spans(evidence)
+
+
+def test_the_spans_that_the_examples_name_are_read() -> None:
+    detail = [
+        {"span": "base", "images": 60000, "sha256": "ab"},
+        {"span": 3, "images": 40, "sha256": "cd"},
+    ]
+    spans = spans_of({"spans_detail": json.dumps(detail)})
+    assert [span.name for span in spans] == ["base", "span 3"]
+    assert [span.model_dump() for span in spans] == detail
+
+
+def test_examples_that_name_no_spans_have_none_to_show() -> None:
+    assert spans_of({}) == []
 
 
 def test_the_confusion_matrix_counts_the_evaluated_images(reported: Reported) -> None:
@@ -75,12 +121,12 @@ def test_the_models_own_answers_agree_with_evaluator(reported: Reported) -> None
 def test_of_many_evaluated_images_the_model_is_asked_about_a_part(
     reported: Reported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality, "_MAX_ASKED", 50)
-    answers = quality.read_answers(reported.evidence, CLASS_LABELS)
+    monkeypatch.setattr(answers_section, "_MAX_ASKED", 50)
+    answers = answers_section.read_answers(reported.evidence, CLASS_LABELS)
     assert answers is not None
     assert (answers.images, answers.evaluated) == (50, reported.page.answers.evaluated)
     page = reported.page.model_copy(update={"answers": answers})
-    assert "From 50 of the 200 evaluated images" in render_page(page)
+    assert "Computed on 50 of the 200 evaluated images" in render_page(page)
 
 
 def test_mistakes_are_wrong_and_the_most_confident_ones_come_first(reported: Reported) -> None:
@@ -173,7 +219,7 @@ def test_a_section_that_cannot_be_read_is_left_out_with_a_note(
 
 def test_a_calibration_bin_compares_confidence_with_accuracy() -> None:
     probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [1.0, 0.0]])
-    bins = list(quality.calibration(probabilities, np.array([0, 1, 1, 0])))
+    bins = list(answers_section.calibration(probabilities, np.array([0, 1, 1, 0])))
     assert [(part.low, part.images) for part in bins] == [(0.6, 1), (0.9, 3)]
     assert bins[1].accuracy == pytest.approx(2 / 3)
     assert bins[1].confidence == pytest.approx((0.9 + 0.95 + 1.0) / 3)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from reporting.page import HistoryPage, Page
+from reporting.page import HistoryPage, Page, ReadSpan
 from reporting.render import render_history, render_page
 from runs.result import RunResult, Status
 from tests.reporting.conftest import Reported
@@ -100,7 +100,7 @@ def test_the_page_needs_no_network_and_no_script(document: Document) -> None:
     assert not [value for value in document.values("style") if "url(" in value]
 
 
-def test_the_page_can_be_found_ones_way_in_without_seeing_it(document: Document) -> None:
+def test_the_page_can_be_used_without_seeing_it(document: Document) -> None:
     levels = [int(tag[1]) for tag, _ in document.elements if tag in ("h1", "h2", "h3")]
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert levels.count(1) == 1
@@ -126,7 +126,7 @@ def test_the_plots_take_their_colours_from_the_page(document: Document) -> None:
 
 def test_a_run_without_a_served_model_shows_no_comparison(document: Document) -> None:
     assert "served model" not in document.text.replace(
-        "Drift against the training data of the served model There was nothing", ""
+        "Drift against the training data of the served model No comparison was made", ""
     )
 
 
@@ -136,17 +136,50 @@ def test_the_change_against_the_served_model_is_shown(page: Page) -> None:
     for metric in page.quality.overall:
         metric.baseline = metric.value + 0.0125
     text = Document(render_page(page)).text
-    assert "\N{MINUS SIGN}0.0125 against the served model" in text
+    assert "\N{MINUS SIGN}0.0125 compared with the served model" in text
 
 
-def test_refused_data_shows_the_reasons_and_the_span_to_blame() -> None:
+def test_refused_data_shows_the_reasons_and_the_quarantined_span() -> None:
     reason = "split train, feature mean_pixel: drift <0.3>"
-    page = ended(Status.DATA_REFUSED, reasons=[reason], refused_span=7)
+    page = ended(Status.DATA_REFUSED, reasons=[reason], blamed_spans=[7])
     document = Document(render_page(page))
     assert "Not pushed: the data was refused" in document.text
     assert reason in document.text
     assert "runner.py data release 7" in document.text
     assert "quality" not in document.values("id")
+
+
+def test_an_override_stands_beside_the_verdict() -> None:
+    class Overridden(RunResult):
+        overrides: list[dict[str, str]]
+
+    now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    override = {"action": "run --force", "who": "ann", "when": now.isoformat(), "why": "<typo>"}
+    unexplained = {"action": "models restore 5", "who": "bob", "when": now.isoformat()}
+    result = Overridden(
+        run_id="r", started_at=now, status=Status.PUSHED, overrides=[override, unexplained]
+    )
+    text = Document(render_page(Page(result=result))).text
+    shown = "Override: run --force by ann, 2026-01-02 03:04 UTC: <typo> Override: models restore 5"
+    assert text.index(shown) < text.index("Earlier runs")
+
+
+def test_the_lineage_names_the_spans_with_their_checksums(page: Page) -> None:
+    page.spans = [
+        ReadSpan(span="base", images=60000, sha256="ab"),
+        ReadSpan(span=3, images=40, sha256="cd"),
+    ]
+    text = Document(render_page(page)).text
+    assert "base 60,000 ab span 3 40 cd" in text
+
+
+def test_a_confidence_interval_is_shown_beside_its_metric(page: Page) -> None:
+    assert page.quality is not None
+    accuracy = page.quality.accuracy
+    assert accuracy is not None
+    accuracy.interval = (0.76543, 0.87)
+    text = Document(render_page(page)).text
+    assert f"accuracy all images {accuracy.value:.4f} 0.7654 to 0.8700" in text
 
 
 def test_without_evaluators_artifact_the_results_own_numbers_are_shown(page: Page) -> None:

@@ -183,6 +183,7 @@ def test_launched_behind_the_validators_it_passes_a_like_span_and_stops_another(
     with pytest.raises(DataRefused, match="feature label: High Linfty distance") as refused:
         launch(_graph(root, last_span=2))
     assert "maximum difference is: 3" in refused.value.reasons[0]
+    assert refused.value.blamed_spans == [2]
 
 
 def _graph(root: Path, last_span: int) -> list:
@@ -191,7 +192,7 @@ def _graph(root: Path, last_span: int) -> list:
     statistics = {}
     nodes: list = [schema]
     for name, data_root in (("served", SAMPLE), ("current", root)):
-        examples = IdxExampleGen(str(data_root), 10, window=2, last_span=last_span)
+        examples = IdxExampleGen(str(data_root), 10, last_span=last_span)
         examples = examples.with_id(f"{name}_examples")
         statistics[name] = StatisticsGen(
             examples=examples.outputs["examples"],
@@ -200,6 +201,7 @@ def _graph(root: Path, last_span: int) -> list:
             exclude_splits=["validation", "eval"],
         ).with_id(f"{name}_statistics")
         nodes += [examples, statistics[name]]
+        current = examples
     validator = ExampleValidator(
         statistics=statistics["current"].outputs["statistics"], schema=schema.outputs["schema"]
     )
@@ -208,6 +210,13 @@ def _graph(root: Path, last_span: int) -> list:
         baseline_statistics=statistics["served"].outputs["statistics"].as_optional(),
         config=_drift_limits(),
         include_split_pairs=[("train", "train")],
+        examples=current.outputs["examples"],
     )
-    gate = AnomalyGate(anomalies=validator.outputs["anomalies"], drift=drift.outputs["anomalies"])
+    gate = AnomalyGate(
+        anomalies=validator.outputs["anomalies"],
+        drift=drift.outputs["anomalies"],
+        statistics=statistics["current"].outputs["statistics"],
+        schema=schema.outputs["schema"],
+        examples=current.outputs["examples"],
+    )
     return [*nodes, validator, drift, gate]

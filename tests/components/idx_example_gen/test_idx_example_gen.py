@@ -12,6 +12,10 @@ from tfx.orchestration.data_types import RuntimeParameter
 from components.idx_example_gen import component
 from data import idx
 from data.refusal import DataRefused
+from data.spans import Choice
+from serving.versions.publish import publish
+from serving.versions.record import Pushed
+from serving.versions.store import VersionStore
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample"
 
@@ -83,20 +87,59 @@ def test_every_image_becomes_an_example_with_its_pixels_and_label(launch) -> Non
         assert example["mean_pixel"].float_list.value[0] == pytest.approx(image.mean())
 
 
-def test_a_window_reads_its_spans_and_holds_out_a_part_of_the_newest(launch, root: Path) -> None:
-    _, artifact = _generate(launch, root, window=2)
+def test_spans_are_added_to_the_base_and_a_part_of_each_new_one_is_held_out(
+    launch, root: Path
+) -> None:
+    spans = Choice((1, 2, 3), (2, 3))
+    _, artifact = _generate(launch, root, spans=spans)
     assert artifact.span == 3
-    assert json.loads(artifact.get_custom_property("spans")) == [2, 3]
+    assert json.loads(artifact.get_custom_property("spans")) == [1, 2, 3]
+    assert json.loads(artifact.get_custom_property("new_spans")) == [2, 3]
     train, validation, test = (_read(artifact, split) for split in artifact.splits)
-    held_out = _origins(test)["span-3"]
-    assert _origins(test) == {"base": 200, "span-3": held_out}
-    assert 30 <= held_out <= 90
-    assert _origins(train + validation) == {"span-2": 300, "span-3": 300 - held_out}
+    held_out = _origins(test)
+    assert held_out == {"base": 200, "span-2": held_out["span-2"], "span-3": held_out["span-3"]}
+    assert 30 <= held_out["span-3"] <= 90
+    assert _origins(train + validation) == {
+        "base": 1000,
+        "span-1": 300,
+        "span-2": 300 - held_out["span-2"],
+        "span-3": 300 - held_out["span-3"],
+    }
+
+
+def test_lineage_names_each_span_with_its_images_and_the_digest_of_its_files(
+    launch, root: Path
+) -> None:
+    _, artifact = _generate(launch, root, window=2)
+    details = json.loads(artifact.get_custom_property("spans_detail"))
+    assert [(entry["span"], entry["images"]) for entry in details] == [(2, 300), (3, 300)]
+    assert all(len(entry["sha256"]) == 64 for entry in details)
+    assert details[0]["sha256"] != details[1]["sha256"]
+
+
+def test_without_the_base_a_window_of_spans_is_trained_on(launch, root: Path) -> None:
+    _, artifact = _generate(launch, root, window=2, include_base=False)
+    train, validation, test = (_read(artifact, split) for split in artifact.splits)
+    assert set(_origins(train + validation)) == {"span-2", "span-3"}
+    assert _origins(test)["base"] == 200
+
+
+def test_what_the_served_version_was_trained_on_is_not_new(
+    launch, root: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_text("a model")
+    publish(VersionStore(tmp_path / "serving"), model, Pushed(spans=[1, 2], new_spans=[2]))
+    _, artifact = _generate(launch, root, serving_dir=str(tmp_path / "serving"))
+    assert json.loads(artifact.get_custom_property("new_spans")) == [3]
+    _, again = _generate(launch, root, serving_dir=str(tmp_path / "serving"), last_span=2)
+    assert json.loads(again.get_custom_property("new_spans")) == [2]
 
 
 def test_a_quarantined_span_is_left_out(launch, root: Path) -> None:
     _quarantine(root, 3)
-    _, artifact = _generate(launch, root, window="latest")
+    _, artifact = _generate(launch, root, window=1)
     assert json.loads(artifact.get_custom_property("spans")) == [2]
 
 
@@ -117,7 +160,7 @@ def test_the_last_span_can_be_given_to_each_run_of_a_compiled_pipeline(
 
 def test_when_every_span_is_quarantined_the_official_images_are_read(launch, root: Path) -> None:
     _quarantine(root, 1, 2, 3)
-    _, artifact = _generate(launch, root, window=None)
+    _, artifact = _generate(launch, root, include_base=False)
     assert artifact.span == 0
     assert set(_origins(_read(artifact, "train"))) == {"base"}
 
@@ -161,8 +204,11 @@ def test_the_same_files_give_the_same_shards_byte_for_byte(launch_in, root: Path
 
 def test_bad_data_fails_the_node_and_leaves_nothing_behind(launch, root: Path, tmp_path) -> None:
     (root / "spans/3/images-idx3-ubyte.gz").write_bytes(b"rotten")
-    with pytest.raises(DataRefused, match=r"spans/3/images-idx3-ubyte\.gz: corrupt gzip"):
+    with pytest.raises(
+        DataRefused, match=r"spans/3/images-idx3-ubyte\.gz: corrupt gzip"
+    ) as refused:
         _generate(launch, root)
+    assert refused.value.blamed_spans == [3]
     assert not list((tmp_path / "pipeline_root").rglob("*.gz*"))
 
 
@@ -184,7 +230,7 @@ def test_it_resolves_the_window_itself_where_no_driver_runs(root: Path, tmp_path
     assert artifact.span == 3
 
 
-@pytest.mark.parametrize("parameters", [{"window": 0}, {"examples_per_shard": 0}])
+@pytest.mark.parametrize("parameters", [{"window": -1}, {"examples_per_shard": 0}])
 def test_parameters_that_make_no_sense_are_refused(parameters: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(parameters))):
         component.IdxExampleGen("anywhere", 10, **parameters)

@@ -22,8 +22,10 @@ from components.pusher.executor import (
 from serving.versions.publish import PushStatus
 from serving.versions.record import checksums_of
 from serving.versions.rollback import roll_back
+from serving.versions.signature import KeyFileError, Verifier
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionStore
+from tests.signing_keys import make_keys
 
 Bless = Callable[..., dict[str, list[Any]]]
 Push = Callable[..., PushResult]
@@ -279,3 +281,22 @@ def test_a_version_that_no_live_server_answers_for_is_rolled_back(
     assert result.status is PushStatus.ROLLED_BACK
     assert "no model server answers" in result.reasons[0]
     assert store.served() == []
+
+
+def test_a_pushed_model_is_signed_where_a_key_is_named(
+    store: VersionStore, bless: Bless, push: Push, tmp_path: Path
+) -> None:
+    private, public = make_keys(tmp_path)
+
+    result = push(bless(), sign_with=str(private))
+
+    assert result.status is PushStatus.PUSHED
+    Verifier(public).verify(Path(str(result.destination)), int(str(result.version)))
+
+
+def test_nothing_is_pushed_when_the_key_is_gone(
+    store: VersionStore, bless: Bless, push: Push, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyFileError, match="cannot read the key"):
+        push(bless(), sign_with=str(tmp_path / "gone.pem"))
+    assert store.versions() == []

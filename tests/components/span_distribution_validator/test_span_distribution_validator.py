@@ -1,4 +1,4 @@
-"""Drift of the newest span is seen however long the window is."""
+"""Drift of a new span is seen however much else is trained on, and chance is not drift."""
 
 import json
 from itertools import chain
@@ -11,6 +11,7 @@ from tfx.components.distribution_validator.executor import Executor as StockExec
 from tfx.proto import distribution_validator_pb2
 from tfx.types import standard_artifacts
 
+from components.anomaly_gate.findings import read_findings
 from components.span_distribution_validator.component import Executor, slice_by_origin
 
 NATURAL = list(range(10)) * 60
@@ -37,22 +38,25 @@ def _statistics(folder: Path, span: int, slices: dict[str, list[int]]):
     return artifact
 
 
-def _is_blessed(executor, tmp_path: Path, current, baseline) -> bool:
+def _found(executor, tmp_path: Path, current, baseline, new: list[int]) -> dict[str, int]:
     config = distribution_validator_pb2.DistributionValidatorConfig()
     feature = config.default_slice_config.feature.add()
     feature.path.step.append("label")
     feature.distribution_comparator.infinity_norm.threshold = 0.08
     anomalies = standard_artifacts.ExampleAnomalies()
     anomalies.uri = str(tmp_path / "anomalies")
+    examples = standard_artifacts.Examples()
+    examples.set_string_custom_property("new_spans", json.dumps(new))
     executor.Do(
-        {"statistics": [current], "baseline_statistics": [baseline]},
+        {"statistics": [current], "baseline_statistics": [baseline], "examples": [examples]},
         {"anomalies": [anomalies]},
         {
             "distribution_validator_config": config,
             "include_split_pairs": json.dumps([["train", "train"]]),
         },
     )
-    return anomalies.get_json_value_custom_property("blessed") == {"train_train": 1}
+    found: dict[str, int] = anomalies.get_json_value_custom_property("blessed")
+    return found
 
 
 @pytest.fixture
@@ -60,29 +64,48 @@ def baseline(tmp_path: Path):
     return _statistics(tmp_path / "baseline", 2, {"origin_span-2": NATURAL})
 
 
-def test_a_span_that_its_window_would_hide_is_seen(tmp_path: Path, baseline) -> None:
+def test_a_span_that_the_rest_would_hide_is_seen(tmp_path: Path, baseline) -> None:
     slices = {"origin_span-2": NATURAL, "origin_span-3": SHIFTED}
     current = _statistics(tmp_path / "current", 3, slices)
-    assert _is_blessed(StockExecutor(), tmp_path / "stock", current, baseline)
-    assert not _is_blessed(Executor(), tmp_path / "span", current, baseline)
+    stock = _found(StockExecutor(), tmp_path / "stock", current, baseline, [])
+    assert stock == {"train_train": 1}
+    assert _found(Executor(), tmp_path / "span", current, baseline, [3]) == {"span-3": 0}
     assert current.uri == str(tmp_path / "current")
 
 
-def test_an_older_span_of_the_window_is_not_blamed_again(tmp_path: Path, baseline) -> None:
-    slices = {"origin_span-2": SHIFTED, "origin_span-3": NATURAL}
-    current = _statistics(tmp_path / "current", 3, slices)
-    assert _is_blessed(Executor(), tmp_path, current, baseline)
+def test_each_new_span_is_judged_alone_and_no_other(tmp_path: Path, baseline) -> None:
+    slices = {"origin_span-2": SHIFTED, "origin_span-3": NATURAL, "origin_span-4": SHIFTED}
+    current = _statistics(tmp_path / "current", 4, slices)
+    found = _found(Executor(), tmp_path, current, baseline, [3, 4])
+    assert found == {"span-3": 1, "span-4": 0}
 
 
-def test_without_spans_whole_splits_are_compared(tmp_path: Path, baseline) -> None:
-    current = _statistics(tmp_path / "current", 0, {"origin_official": SHIFTED})
-    assert not _is_blessed(Executor(), tmp_path, current, baseline)
+@pytest.mark.parametrize(("images", "blessed"), [(18, 1), (540, 0)])
+def test_the_same_distance_is_drift_only_where_chance_does_not_explain_it(
+    tmp_path: Path, baseline, images: int, blessed: int
+) -> None:
+    labels = [label for label in range(9) for _ in range(images // 9)]
+    current = _statistics(tmp_path / "current", 3, {"origin_span-3": labels})
+    assert _found(Executor(), tmp_path, current, baseline, [3]) == {"span-3": blessed}
+
+
+def test_the_finding_says_how_little_chance_explains_it(tmp_path: Path, baseline) -> None:
+    current = _statistics(tmp_path / "current", 3, {"origin_span-3": SHIFTED})
+    _found(Executor(), tmp_path, current, baseline, [3])
+    [finding] = read_findings(str(tmp_path / "anomalies"))
+    assert finding.startswith("split span-3, feature label: High Linfty distance")
+    assert "chance explains it in less than 1e-06 of all samples of 540 images" in finding
+
+
+def test_without_new_spans_whole_splits_are_compared(tmp_path: Path, baseline) -> None:
+    current = _statistics(tmp_path / "current", 0, {"origin_base": SHIFTED})
+    assert _found(Executor(), tmp_path, current, baseline, []) == {"train_train": 0}
 
 
 def test_statistics_that_were_not_sliced_are_an_error(tmp_path: Path, baseline) -> None:
     current = _statistics(tmp_path / "current", 3, {})
     with pytest.raises(ValueError, match="no slice origin_span-3: give StatisticsGen"):
-        _is_blessed(Executor(), tmp_path, current, baseline)
+        _found(Executor(), tmp_path, current, baseline, [3])
 
 
 def test_the_options_survive_the_way_through_the_ir() -> None:

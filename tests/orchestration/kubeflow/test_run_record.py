@@ -72,7 +72,7 @@ def test_refused_data_ends_the_run_and_quarantines_the_newest_span_once(root: Pa
         recorder(root, "AnomalyGate").failed(DataRefused(["label drifts"]))
     found = result(root)
     assert (found.status, found.reasons) == (Status.DATA_REFUSED, ["label drifts"])
-    assert found.refused_span == 2
+    assert found.blamed_spans == [2]
     assert found.node("AnomalyGate").state is NodeState.FAILED
     assert list(quarantined(root / "data")) == [2]
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import ServingError, VersionRefusedError
 from serving.model_server.manager import Manager, ManagerOptions
 from serving.model_server.state_monitor import StateMonitor
 from serving.model_server.version_policy import AspiredVersionPolicy
@@ -25,10 +25,11 @@ class FakeServable:
 
 
 class FakeLoader:
-    """Fails the versions in `broken`; waits for `gate` before it returns the others."""
+    """Fails versions in `broken` and `refused`; waits for `gate` before it returns others."""
 
     def __init__(self) -> None:
         self.broken: set[int] = set()
+        self.refused: set[int] = set()
         self.attempts: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -38,6 +39,8 @@ class FakeLoader:
         self.attempts.append(version)
         if version in self.broken:
             raise ServingError(Code.NOT_FOUND, f"no {path}")
+        if version in self.refused:
+            raise VersionRefusedError(Code.FAILED_PRECONDITION, f"{path} is refused")
         assert self.gate.wait(10)
         self.loaded[version] = FakeServable(version)
         return self.loaded[version]
@@ -221,3 +224,19 @@ def test_load_threads_load_side_by_side(
     eventually(lambda: states(monitor) == {1: State.LOADING, 2: State.LOADING})
     loader.gate.set()
     eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.AVAILABLE})
+
+
+def test_a_refused_version_ends_at_once_and_the_one_before_it_goes_on(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start(max_num_load_retries=5)
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    loader.refused.add(2)
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.END})
+    assert loader.attempts == [1, 2]
+    with manager.handle("m", None) as servable:
+        assert servable.version == 1
+    aspire(manager, 3)
+    eventually(lambda: states(monitor).get(3) is State.AVAILABLE)

@@ -1,0 +1,82 @@
+"""How likely a distance between a span and its baseline is if nothing but chance is at work.
+
+A limit that is right for a thousand images is far too tight for forty.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+_DRAWS = 2_000
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between edges: float64 [bins + 1] and float64 [bins]."""
+
+    edges: Floats
+    counts: Floats
+
+    def cumulative(self, at: Floats) -> Floats:
+        """The share of values up to each point, as if values were even inside a bin."""
+        total = np.concatenate([[0.0], np.cumsum(self.counts)])
+        return np.interp(at, self.edges, total / total[-1])
+
+
+def of_infinity_norm(distance: float, shares: Sequence[float], count: int) -> float:
+    """The probability that the share of any value differs by `distance` or more.
+
+    The sum over the values of the binomial's two tails, which is an upper bound.
+
+    Args:
+        distance: the largest difference between shares.
+        shares: of each value in the baseline.
+        count: how many examples the span has.
+    """
+    tails = (
+        stats.binom.sf(math.ceil(count * (share + distance)) - 1, count, share)
+        + stats.binom.cdf(math.floor(count * (share - distance)), count, share)
+        for share in shares
+    )
+    return min(1.0, math.fsum(tails))
+
+
+def of_jensen_shannon(
+    distance: float, baseline: Histogram, quantiles: Histogram, count: int
+) -> float:
+    """The probability of a Jensen-Shannon divergence of `distance` or more.
+
+    By drawing spans from the baseline: TFDV's distance is between histograms of ten bins, each over
+    its own range, which has no distribution in closed form.
+
+    Args:
+        distance: in bits, as TFDV measures it.
+        baseline: the standard histogram of the baseline, to which distances are measured.
+        quantiles: the quantiles of the baseline, from which values are drawn.
+        count: how many examples the span has.
+    """
+    random = np.random.default_rng(_SEED)
+    shares = np.concatenate([[0.0], np.cumsum(quantiles.counts)])
+    drawn = np.interp(random.random((_DRAWS, count)), shares / shares[-1], quantiles.edges)
+    distances = [jensen_shannon(_standard(values), baseline) for values in drawn]
+    return (1 + sum(each >= distance for each in distances)) / (1 + _DRAWS)
+
+
+def jensen_shannon(one: Histogram, other: Histogram) -> float:
+    """The Jensen-Shannon divergence in bits, over the bins of both, as TFDV measures it."""
+    edges = np.union1d(one.edges, other.edges)
+    p, q = np.diff(one.cumulative(edges)), np.diff(other.cumulative(edges))
+    middle = (p + q) / 2
+    return float((stats.entropy(p, middle, base=2) + stats.entropy(q, middle, base=2)) / 2)
+
+
+def _standard(values: Floats) -> Histogram:
+    counts, edges = np.histogram(values, bins=10)
+    return Histogram(edges, counts.astype(np.float64))
