@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Runner, Step
-from serving.status import Code
 
 _Outputs = list[np.ndarray]
 

@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.source import MonitoredModel, VersionChoice
-from serving.status import Code
 
 _logger = logging.getLogger(__name__)
 

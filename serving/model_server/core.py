@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.model_server.config import check_model_config, monitored_models
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.manager import Loader, Manager, ManagerOptions, ServableHandle
 from serving.model_server.metrics import Metrics
 from serving.model_server.request_log import SampledRequestLog
 from serving.model_server.source import FileSystemSource
-from serving.model_server.state_monitor import StateMonitor
-from serving.status import Code, State, VersionStatus
+from serving.model_server.state_monitor import State, StateMonitor, VersionStatus
 
 _logger = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ from typing import Any
 import grpc
 from google.protobuf import message
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, Method
-from serving.status import Code
 
 _logger = logging.getLogger(__name__)
 

@@ -19,9 +19,8 @@ from tensorflow_serving.apis import (
 
 from serving.model_server import inference
 from serving.model_server.core import ServerCore
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.manager import ServableHandle
-from serving.status import Code
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"

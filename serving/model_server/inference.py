@@ -16,10 +16,9 @@ from tensorflow_serving.apis import (
 )
 
 from serving.model_server import signatures as rules
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.servable import Servable
 from serving.model_server.tensor_proto import array_from_proto
-from serving.status import Code
 from serving.tensors import fill_proto
 
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from serving.model_server.batching import BatchingOptions, BatchingRunner, BatchScheduler
 from serving.model_server.config import read_text_proto
 from serving.model_server.config_protos import BatchingParameters
-from serving.model_server.errors import ServingError, VersionRefusedError
+from serving.model_server.errors import Code, ServingError, VersionRefusedError
 from serving.model_server.metrics import Metrics
 from serving.model_server.saved_model import LoadedModel, load_saved_model
 from serving.model_server.servable import RequestLog, Runner, Servable, SessionRunner
 from serving.model_server.warmup import run_warmup
-from serving.status import Code
 
 if TYPE_CHECKING:
     from serving.versions.signature import Verifier

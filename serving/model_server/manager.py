@@ -17,17 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from serving.model_server.errors import ServingError, VersionRefusedError, in_one_line
+from serving.model_server.errors import Code, ServingError, VersionRefusedError, in_one_line
 from serving.model_server.servable import Servable
 from serving.model_server.source import AspiredVersions
-from serving.model_server.state_monitor import StateMonitor
+from serving.model_server.state_monitor import State, StateMonitor
 from serving.model_server.version_policy import (
     Action,
     AspiredVersionPolicy,
     HarnessState,
     Snapshot,
 )
-from serving.status import Code, State
 
 _logger = logging.getLogger(__name__)
 

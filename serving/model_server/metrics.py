@@ -11,7 +11,7 @@ import bisect
 import threading
 from collections.abc import Iterator, Sequence
 
-from serving.status import Code
+from serving.model_server.errors import Code
 
 TEXT_CONTENT_TYPE = "text/plain"
 

@@ -21,12 +21,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.inference import fill_classification, fill_regression
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Servable
 from serving.model_server.signatures import DEFAULT_SIGNATURE, Classification
-from serving.status import Code
 from serving.tensors import fill_proto
 
 _logger = logging.getLogger(__name__)

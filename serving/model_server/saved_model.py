@@ -17,8 +17,7 @@ import tensorflow as tf
 from google.protobuf import message, text_format
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.model_server.errors import ServingError
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError
 
 _INIT_OP_SIGNATURE = "__saved_model_init_op"
 _LEGACY_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")

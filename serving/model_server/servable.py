@@ -15,9 +15,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from serving.model_server import signatures as rules
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.metrics import Metrics
-from serving.status import Code
 
 # A client can ask for any subset of a signature's outputs; each costs a compiled step.
 _MAX_CACHED_STEPS = 256

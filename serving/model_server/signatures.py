@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.model_server.errors import ServingError, invalid_argument
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"

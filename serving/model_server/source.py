@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from serving.model_server.errors import ServingError
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError
 
 _logger = logging.getLogger(__name__)
 

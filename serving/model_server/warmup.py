@@ -15,10 +15,9 @@ from google.protobuf import message
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.model_server import inference
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Servable
-from serving.status import Code
 
 _logger = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from serving.model_server.errors import ServingError
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError
 
 pytestmark = pytest.mark.integration
 

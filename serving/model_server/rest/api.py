@@ -20,14 +20,13 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.model_server import metrics
 from serving.model_server.core import ServerCore
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.http_connection import HttpRequest, HttpResponse, error_page
 from serving.model_server.rest.http_server import HttpServer
 from serving.model_server.rest.inference import RestInference
 from serving.model_server.rest.json_response import error_json
 from serving.model_server.rest.routes import Kind, Route, route
 from serving.model_server.servable import Servable
-from serving.status import Code
 
 _logger = logging.getLogger(__name__)
 

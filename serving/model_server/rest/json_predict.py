@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.json_body import (
     base64_bytes,
     format_error,
@@ -27,7 +27,6 @@ from serving.model_server.rest.json_document import (
     parse,
     type_name,
 )
-from serving.status import Code
 
 InputDtypes: TypeAlias = Mapping[str, str]
 """The inputs of a signature: alias to DataType in TensorFlow Serving's words, such as `float`."""

@@ -36,7 +36,7 @@ def core() -> Iterator[Any]:
     from serving.model_server.core import CoreOptions, ServerCore
     from serving.model_server.loader import LoaderOptions, SavedModelLoader
     from serving.model_server.metrics import Metrics
-    from serving.status import State
+    from serving.model_server.state_monitor import State
 
     metrics = Metrics()
     loader = SavedModelLoader(

@@ -12,10 +12,9 @@ from google.protobuf import text_format
 
 from serving.model_server.batching import BatchingOptions, BatchingRunner, BatchScheduler
 from serving.model_server.config_protos import BatchingParameters
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Step
-from serving.status import Code
 
 STEP = Step(("x:0",), ("y:0",))
 

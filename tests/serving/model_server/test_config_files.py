@@ -6,8 +6,7 @@ import pytest
 
 from serving.model_server.config import read_text_proto
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
-from serving.model_server.errors import ServingError
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError
 
 
 def test_batching_parameters_of_the_guides_are_read(tmp_path: Path) -> None:

@@ -14,12 +14,11 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.model_server.config import read_text_proto
 from serving.model_server.core import CoreOptions, ServerCore
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.grpc_services import Services
 from serving.model_server.loader import LoaderOptions, SavedModelLoader
 from serving.model_server.manager import ManagerOptions
 from serving.model_server.metrics import Metrics
-from serving.status import Code
 
 StartCore = Callable[..., ServerCore]
 

@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from serving.model_server.errors import ServingError, VersionRefusedError
+from serving.model_server.errors import Code, ServingError, VersionRefusedError
 from serving.model_server.manager import Manager, ManagerOptions
-from serving.model_server.state_monitor import StateMonitor
+from serving.model_server.state_monitor import State, StateMonitor
 from serving.model_server.version_policy import AspiredVersionPolicy
-from serving.status import Code, State
 
 
 class FakeServable:

@@ -2,8 +2,8 @@
 
 import re
 
+from serving.model_server.errors import Code
 from serving.model_server.metrics import Metrics
-from serving.status import Code
 
 # The bounds that a real server prints for request_latency (microseconds).
 LATENCY_BOUNDS = """

@@ -12,13 +12,12 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.loader import LoaderOptions, SavedModelLoader
 from serving.model_server.metrics import Metrics
 from serving.model_server.request_log import SampledRequestLog
 from serving.model_server.servable import Servable
 from serving.model_server.warmup import REQUESTS_FILE
-from serving.status import Code
 
 
 def config(prefix: Path | str, rate: float = 1, kind: str = "") -> Any:

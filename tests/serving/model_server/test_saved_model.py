@@ -10,10 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.saved_model import LoadedModel, load_saved_model
 from serving.model_server.servable import SessionRunner, Step
-from serving.status import Code
 
 Load = Callable[..., LoadedModel]
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.model_server.errors import ServingError
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError
 
 
 def example(**features: float) -> bytes:

@@ -8,8 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.model_server import signatures as rules
-from serving.model_server.errors import ServingError
-from serving.status import Code
+from serving.model_server.errors import Code, ServingError
 
 LABELS = np.array([[b"a", b"b"], [b"c", b"d"]], object)
 SCORES = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.source import (
     AspiredVersions,
     FileSystemSource,
@@ -13,7 +13,6 @@ from serving.model_server.source import (
     aspired_versions,
     version_number,
 )
-from serving.status import Code
 
 
 @pytest.fixture

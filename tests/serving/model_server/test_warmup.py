@@ -10,12 +10,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.loader import LoaderOptions, SavedModelLoader
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Servable
 from serving.model_server.warmup import REQUESTS_FILE
-from serving.status import Code
 
 Load = Callable[..., Servable]
 

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.rest.json_document import JsonObject, debug_string, parse, type_name
-from serving.status import Code
 
 
 def value_of(text: bytes) -> object:

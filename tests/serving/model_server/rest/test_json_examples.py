@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from tensorflow.core.example import example_pb2
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.rest.json_examples import read_examples
-from serving.status import Code
 
 
 def features(body: Any) -> list[dict[str, Any]]:

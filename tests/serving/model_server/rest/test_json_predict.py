@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.json_predict import PredictBody, read_predict
-from serving.status import Code
 
 DTYPES = {
     "": {"x": "float"},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.model_server.errors import ServingError
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.rest.json_response import (
     classification_json,
     error_json,
@@ -11,7 +11,6 @@ from serving.model_server.rest.json_response import (
     regression_json,
 )
 from serving.model_server.rest.json_text import double_texts, float_texts, quote
-from serving.status import Code
 
 
 def strings(*values: bytes) -> np.ndarray:
