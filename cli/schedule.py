@@ -1,17 +1,19 @@
 """`runner.py schedule`: runs that start by themselves."""
 
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import options
 
 if TYPE_CHECKING:
+    from orchestration.schedule.model_schedule import ModelSchedule
     from pipeline.settings.config import Config
-    from runs.result import RunResult
 
 app = typer.Typer()
 
@@ -20,6 +22,7 @@ app = typer.Typer()
     epilog=options.examples(
         'schedule --cron "0 3 * * *"',
         "schedule --watch var/data/spans",
+        "schedule --config clothes.toml --config shoes.toml",
         "schedule --once --preset smoke --json",
     )
 )
@@ -34,7 +37,10 @@ def schedule(
         bool, typer.Option("--once", help="One run now, with its retries; for cron itself.")
     ] = False,
     workdir: options.Workdir = None,
-    config: options.ConfigFile = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", help="A TOML file of settings; one for each of several models."),
+    ] = None,
     preset: options.Preset = None,
     overrides: options.Overrides = None,
     model_server: options.ModelServer = None,
@@ -45,22 +51,41 @@ def schedule(
     """Run whenever it is time or a span arrives, until it is stopped.
 
     Ctrl-C or SIGTERM stops it. Without --cron and --watch it does both: by the settings' cron
-    expression, and for new spans in the workdir. The exit code is that of the last run.
+    expression, and for new spans in the workdir. The exit code is that of the last run; with
+    several models, the highest of theirs.
     """
     from cli.verify import check_signing_key
+    from data.layout import spans_folder
+    from orchestration.schedule.scheduler import refuse_shared
+    from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
 
-    settings = load_config(
-        preset,
-        config,
-        overrides or [],
-        workdir=workdir,
-        schedule__cron=cron,
-        infra_validation__model_server=model_server,
-    )
-    check_signing_key(settings)
-    command = run_command(settings, config, preset, overrides or [], model_server)
-    raise typer.Exit(_serve(settings, command, cron, watch, once, as_json))
+    files: list[Path | None] = [*config] if config else [None]
+    if watch and len(files) > 1:
+        raise UsageError("--watch names one folder; leave it out, and each model has its own")
+    flags = {"schedule__cron": cron, "infra_validation__model_server": model_server}
+    configs = {
+        file: load_config(preset, file, overrides or [], workdir=workdir, **flags) for file in files
+    }
+    if len(configs) < len(files):
+        raise UsageError("--config names one file twice")
+    refuse_shared({str(file): settings for file, settings in configs.items()})
+    for settings in configs.values():
+        check_signing_key(settings)
+    _log_to_stderr()
+    models = [
+        _model_schedule(
+            settings,
+            run_command(settings, file, preset, overrides or [], model_server),
+            uses_cron=not once and (cron is not None or watch is None),
+            watch=None
+            if once or (cron and not watch)
+            else watch or spans_folder(settings.data_root),
+            as_json=as_json,
+        )
+        for file, settings in configs.items()
+    ]
+    raise typer.Exit(_run(models, once=once))
 
 
 def run_command(
@@ -86,35 +111,41 @@ def run_command(
     return command
 
 
-def _serve(
-    settings: "Config",
-    command: list[str],
-    cron: str | None,
-    watch: Path | None,
-    once: bool,
-    as_json: bool,
-) -> int:
+def _model_schedule(
+    settings: "Config", command: list[str], *, uses_cron: bool, watch: Path | None, as_json: bool
+) -> "ModelSchedule":
+    from orchestration.schedule.cron import Cron
+    from orchestration.schedule.model_schedule import ModelSchedule
+
+    # Read in any case: a wrong expression is said at once.
+    cron = Cron(settings.schedule.cron, settings.schedule.time_zone)
+    return ModelSchedule(
+        settings,
+        command,
+        cron=cron if uses_cron else None,
+        watched=watch and watch.resolve(),
+        on_result=_print_result if as_json else None,
+    )
+
+
+def _run(models: "list[ModelSchedule]", *, once: bool) -> int:
     from files.lock import WorkdirBusy
-    from orchestration.schedule.cron import cron_trigger
     from orchestration.schedule.scheduler import Scheduler
     from runs.result import Status
 
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    scheduler = Scheduler(settings, command, _print_result if as_json else None)
-    both = not cron and not watch
-    trigger = cron_trigger(settings.schedule.cron, settings.schedule.time_zone)
-    spans = settings.data_root / "spans" if both else watch
+    scheduler = Scheduler(models)
     try:
-        if once:
-            return scheduler.once()
-        return scheduler.serve(trigger if cron or both else None, spans and spans.resolve())
+        return scheduler.once() if once else scheduler.serve()
     except WorkdirBusy as busy:
         typer.echo(f"runner.py: {busy}", err=True)
         return Status.BUSY.exit_code
 
 
-def _print_result(result: "RunResult") -> None:
-    print(result.model_dump_json(), flush=True)
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+
+
+def _print_result(result: Mapping[str, Any]) -> None:
+    print(json.dumps(result), flush=True)

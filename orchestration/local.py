@@ -12,6 +12,7 @@ from data.refusal import DataRefused
 from data.spans import list_incomplete
 from files import lock
 from orchestration.progress import Progress
+from orchestration.run_metrics import write_run_metrics
 from pipeline.fingerprint import basis_of, node_fingerprints, run_fingerprint
 from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
@@ -79,6 +80,7 @@ def run_pipeline(
         result.finish(Status.BUSY, [str(busy)])
     except OSError as error:
         result.finish(Status.FAILED, [sentence(error)])
+    write_run_metrics(config, result)
 
 
 def _run_alone(config: Config, result: RunResult, progress: Progress, redo: Redo | None) -> None:

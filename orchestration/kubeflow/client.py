@@ -16,7 +16,7 @@ import urllib3
 import yaml
 from pydantic import BaseModel
 
-from orchestration.schedule.cron import cron_trigger, weekday_names
+from orchestration.schedule.cron import Cron, weekday_names
 from pipeline.settings.errors import UsageError
 from pipeline.settings.kubeflow import KubeflowSettings
 
@@ -207,7 +207,7 @@ def _digest(package: Path) -> str:
 
 def _with_seconds(cron: str) -> str:
     """Returns the expression with the field for seconds that Kubeflow wants before the others."""
-    cron_trigger(cron, "UTC")
+    Cron(cron, "UTC")  # raises what is wrong with it
     *fields, weekday = cron.split()
     return " ".join(["0", *fields, weekday_names(weekday)])
 

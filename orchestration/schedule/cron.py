@@ -1,6 +1,6 @@
 """Cron expressions, read as crontab(5) defines them."""
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.base import BaseTrigger
@@ -12,51 +12,72 @@ from pipeline.settings.errors import UsageError
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
-def cron_trigger(expression: str, time_zone: str) -> BaseTrigger:
-    """Returns what tells APScheduler when to start.
+class Cron:
+    """The times that a cron expression stands for."""
 
-    APScheduler reads weekdays as numbers from Monday on, and takes a day of the month and a weekday
-    together; crontab(5) counts from Sunday and takes either.
+    def __init__(self, expression: str, time_zone: str) -> None:
+        """Reads the expression.
 
-    Args:
-        expression: minute, hour, day of the month, month and weekday.
-        time_zone: by its name in the IANA database.
+        Args:
+            expression: minute, hour, day of the month, month and weekday.
+            time_zone: by its name in the IANA database.
 
-    Raises:
-        UsageError: when the expression or the time zone is not valid.
-    """
-    try:
-        zone = ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"schedule.time_zone = {time_zone!r}: there is no such zone") from None
-    try:
-        fields = expression.split()
-        if len(fields) != 5:
-            raise ValueError(f"it has {len(fields)} fields, not five")
-        minute, hour, day, month, weekday = fields
-        weekdays = weekday_names(weekday)
-        if day.startswith("*") or weekday.startswith("*"):
-            trigger = _trigger(minute, hour, day, month, weekdays, zone)
-        else:
-            trigger = OrTrigger(
-                [
-                    _trigger(minute, hour, day, month, "*", zone),
-                    _trigger(minute, hour, "*", month, weekdays, zone),
-                ]
-            )
-        if trigger.get_next_fire_time(None, datetime.now(zone)) is None:
-            raise ValueError("there is no such day")
-        return trigger
-    except ValueError as error:
-        raise UsageError(f"the cron expression {expression!r} is not valid: {error}") from None
+        Raises:
+            UsageError: when the expression or the time zone is not valid.
+        """
+        try:
+            self._zone = ZoneInfo(time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise UsageError(f"schedule.time_zone = {time_zone!r}: there is no such zone") from None
+        try:
+            fields = expression.split()
+            if len(fields) != 5:
+                raise ValueError(f"it has {len(fields)} fields, not five")
+            minute, hour, day, month, weekday = fields
+            self._trigger = _trigger(minute, hour, day, month, weekday, self._zone)
+            self._counts_hours = hour.startswith("*")
+            self.next_after(datetime.now(UTC))
+        except ValueError as error:
+            message = f"the cron expression {expression!r} is not valid: {error}"
+            raise UsageError(message) from None
+
+    def next_after(self, moment: datetime) -> datetime:
+        """Returns the first time after a moment, UTC.
+
+        An hour that clocks show twice, when summer time ends, counts once, unless the expression's
+        hours are `*`; a time that they skip, when summer time begins, is as much later.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        while True:
+            just_after = moment + timedelta(microseconds=1)
+            time = self._trigger.get_next_fire_time(None, just_after.astimezone(self._zone))
+            if time is None:
+                raise ValueError("there is no such day")
+            moment = time.astimezone(UTC)
+            if self._counts_hours or not moment.astimezone(self._zone).fold:
+                return moment
 
 
 def _trigger(
-    minute: str, hour: str, day: str, month: str, weekdays: str, zone: tzinfo
-) -> CronTrigger:
-    return CronTrigger(
-        minute=minute, hour=hour, day=day, month=month, day_of_week=weekdays, timezone=zone
-    )
+    minute: str, hour: str, day: str, month: str, weekday: str, zone: tzinfo
+) -> BaseTrigger:
+    """Returns APScheduler's trigger for a cron expression.
+
+    APScheduler reads weekdays as numbers from Monday on, and takes a day of the month and a weekday
+    together; crontab(5) counts from Sunday and takes either.
+    """
+
+    def fires_on(day: str, weekday: str) -> CronTrigger:
+        return CronTrigger(
+            minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=zone
+        )
+
+    weekdays = weekday_names(weekday)
+    if day.startswith("*") or weekday.startswith("*"):
+        return fires_on(day, weekdays)
+    return OrTrigger([fires_on(day, "*"), fires_on("*", weekdays)])
 
 
 def weekday_names(field: str) -> str:
@@ -74,7 +95,7 @@ def weekday_names(field: str) -> str:
         start = _weekday_number(first)
         end = _weekday_number(last) if separator else start
         if end < start:
-            raise ValueError(f"{part!r} is no range of weekdays")
+            raise ValueError(f"{part!r} is not a range of weekdays")
         days.extend(_WEEKDAYS[day % 7] for day in range(start, end + 1, int(step or 1)))
     return ",".join(dict.fromkeys(days))
 
@@ -84,4 +105,4 @@ def _weekday_number(text: str) -> int:
         return _WEEKDAYS.index(text)
     if text.isdigit() and int(text) <= 7:
         return int(text)
-    raise ValueError(f"{text!r} is no weekday")
+    raise ValueError(f"{text!r} is not a weekday")

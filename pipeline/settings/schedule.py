@@ -1,6 +1,7 @@
 """When runs start by themselves; the `schedule` section of the settings."""
 
 from datetime import date
+from pathlib import Path
 
 from pydantic import Field
 
@@ -13,6 +14,9 @@ class ScheduleSettings(Settings):
     cron: str = Field("0 3 * * *", description="five fields, as in crontab(5)")
     time_zone: str = Field("UTC", description="of `cron`, as in the IANA database")
     poll_seconds: float = Field(10.0, gt=0, description="between two looks for new spans")
+    max_run_seconds: float = Field(
+        12 * 3600.0, gt=0, description="a run that takes longer is stopped and counts as failed"
+    )
     retries: int = Field(3, ge=0, description="further attempts at a run that failed")
     retry_delay_seconds: float = Field(
         60.0, ge=0, description="before the first of them; doubles from one to the next"
@@ -25,4 +29,13 @@ class ScheduleSettings(Settings):
     node_timeout_seconds: float = Field(3 * 3600.0, gt=0, description="under Airflow, of a node")
     webhook: str | None = Field(
         None, pattern="^https?://", description="gets the result of every run that did something"
+    )
+    webhook_template: Path | None = Field(
+        None, description="a Jinja template of what the webhook gets, instead of the result's JSON"
+    )
+    expect_run_hours: float | None = Field(
+        None, gt=0, description="the webhook is told when no run has ended for so long"
+    )
+    expect_data_hours: float | None = Field(
+        None, gt=0, description="the webhook is told when no span has arrived for so long"
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from scipy.stats import binomtest
 
 from components.metrics.evaluation_results import Metrics, read_metrics
+from data.layout import BASE_ORIGIN
 from pipeline.evaluation import ACCURACY
 from reporting.evidence import Evidence
 from reporting.page import EVERYWHERE, ClassMetrics, Metric, Quality
@@ -73,7 +74,11 @@ def _by_class(
         served = baseline.classes.get(class_id, {})
         metrics = {
             name: _metric(
-                Place(name, class_id=class_id), values[name], served.get(name), thresholds, images
+                Place(name, BASE_ORIGIN, class_id),
+                values[name],
+                served.get(name),
+                thresholds,
+                images,
             )
             for name in _CLASS_METRICS
             if name in values

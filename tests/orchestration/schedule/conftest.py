@@ -6,14 +6,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from orchestration.schedule.cron import cron_trigger
+from orchestration.schedule.clock import Clock
+from orchestration.schedule.cron import Cron
+from orchestration.schedule.model_schedule import ModelSchedule
 from orchestration.schedule.scheduler import Scheduler
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
@@ -46,13 +49,43 @@ _PROCESSES.set_forkserver_preload(["orchestration.schedule.scheduler", __name__]
 
 
 def _serve(
-    config: Config, command: list[str], cron: str | None, watched: Path | None, log: Path
+    configs: Sequence[Config],
+    command: list[str],
+    cron: str | None,
+    watched: Path | None,
+    log: Path,
 ) -> None:
     sys.stderr = log.open("w", buffering=1)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    trigger = cron_trigger(cron, "UTC") if cron else None
-    sys.exit(Scheduler(config, command).serve(trigger, watched))
+    times = Cron(cron, "UTC") if cron else None
+    sys.exit(
+        Scheduler(
+            [ModelSchedule(each, command, cron=times, watched=watched) for each in configs]
+        ).serve()
+    )
+
+
+class FakeClock(Clock):
+    """Stands still until a test moves it; the wall clock can also be set."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+        self._monotonic = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, **span: float) -> None:
+        """Time passes."""
+        self._now += timedelta(**span)
+        self._monotonic += timedelta(**span).total_seconds()
+
+    def set_by(self, **span: float) -> None:
+        """Somebody sets the wall clock."""
+        self._now += timedelta(**span)
 
 
 @dataclass
@@ -106,17 +139,22 @@ class Served:
 
 @dataclass
 class Schedules:
-    """Starts schedules on one workdir; whatever is left of them is killed at the end."""
+    """Starts schedules, on one workdir if not told otherwise, and kills what is left of them."""
 
     config: Config
     run: FakeRun
     started: list[Served] = field(default_factory=list)
 
-    def serve(self, cron: str | None = None, watched: Path | None = None) -> Served:
+    def serve(
+        self,
+        cron: str | None = None,
+        watched: Path | None = None,
+        configs: Sequence[Config] = (),
+    ) -> Served:
         log = self.config.workdir / f"log-{len(self.started)}"
         log.touch()
         process = _PROCESSES.Process(
-            target=_serve, args=(self.config, self.run.command, cron, watched, log)
+            target=_serve, args=(configs or [self.config], self.run.command, cron, watched, log)
         )
         process.start()
         self.started.append(Served(process, log))
@@ -153,6 +191,11 @@ def config(tmp_path: Path) -> Config:
         schedule__retry_delay_seconds=0.1,
         schedule__poll_seconds=0.05,
     )
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture

@@ -1,24 +1,24 @@
 """Cron expressions mean what crontab(5) says, whatever APScheduler makes of the same text."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from orchestration.schedule.cron import cron_trigger
+from orchestration.schedule.cron import Cron
 from pipeline.settings.errors import UsageError
 
 # A Thursday.
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
-def next_times(expression: str, count: int = 1, time_zone: str = "UTC") -> list[str]:
-    trigger = cron_trigger(expression, time_zone)
+def next_times(
+    expression: str, count: int = 1, time_zone: str = "UTC", now: datetime = NOW
+) -> list[str]:
+    cron = Cron(expression, time_zone)
     times = []
-    now = NOW
     for _ in range(count):
-        time = trigger.get_next_fire_time(None, now)
-        times.append(f"{time.astimezone(UTC):%a %d %H:%M}")
-        now = time + timedelta(seconds=1)
+        now = cron.next_after(now)
+        times.append(f"{now.astimezone(UTC):%a %d %H:%M}")
     return times
 
 
@@ -50,16 +50,60 @@ def test_a_day_of_the_month_and_a_weekday_mean_either() -> None:
     [
         ("0 3 * *", "4 fields"),
         ("61 3 * * *", "61"),
-        ("0 3 * * 8", "'8' is no weekday"),
-        ("0 3 * * 5-2", "no range"),
+        ("0 3 * * 8", "'8' is not a weekday"),
+        ("0 3 * * 5-2", "not a range"),
         ("0 3 31 2 *", "no such day"),
     ],
 )
 def test_a_wrong_expression_is_named_with_what_is_wrong(expression: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        cron_trigger(expression, "UTC")
+        Cron(expression, "UTC")
 
 
 def test_a_wrong_time_zone_is_named() -> None:
     with pytest.raises(UsageError, match="Mars/Olympus"):
-        cron_trigger("0 3 * * *", "Mars/Olympus")
+        Cron("0 3 * * *", "Mars/Olympus")
+
+
+# In Berlin, clocks go from 2:00 to 3:00 on 29 March, and from 3:00 back to 2:00 on 25 October.
+SPRING = datetime(2026, 3, 28, 22, 30, tzinfo=UTC)
+AUTUMN = datetime(2026, 10, 24, 21, 30, tzinfo=UTC)
+
+
+def berlin(expression: str, count: int, now: datetime) -> list[str]:
+    return next_times(expression, count, "Europe/Berlin", now)
+
+
+def test_the_hour_that_comes_twice_in_autumn_counts_once() -> None:
+    assert berlin("30 2 * * *", 2, AUTUMN) == ["Sun 25 00:30", "Mon 26 01:30"]
+
+
+def test_a_schedule_that_starts_in_the_second_of_the_two_hours_waits_for_the_next_night() -> None:
+    second = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    assert berlin("30 2 * * *", 1, second) == ["Mon 26 01:30"]
+
+
+def test_the_hour_that_is_skipped_in_spring_counts_once_and_an_hour_later() -> None:
+    assert berlin("30 2 * * *", 2, SPRING) == ["Sun 29 01:30", "Mon 30 00:30"]
+
+
+def test_a_skipped_time_and_the_one_that_it_becomes_count_once() -> None:
+    assert berlin("30 2,3 * * *", 2, SPRING) == ["Sun 29 01:30", "Mon 30 00:30"]
+
+
+@pytest.mark.parametrize("night", [SPRING, AUTUMN])
+@pytest.mark.parametrize("hours", ["*", "*/1"])
+def test_every_hour_is_every_hour_that_passes_in_any_night(night: datetime, hours: str) -> None:
+    times = berlin(f"0 {hours} * * *", 6, night)
+    assert [time[-5:] for time in times] == (
+        ["23:00", "00:00", "01:00", "02:00", "03:00", "04:00"]
+        if night is SPRING
+        else ["22:00", "23:00", "00:00", "01:00", "02:00", "03:00"]
+    )
+
+
+def test_half_an_hour_that_comes_twice_counts_once() -> None:
+    # Lord Howe Island: from 2:00 back to 1:30 on 5 April.
+    before = datetime(2026, 4, 4, 12, 0, tzinfo=UTC)
+    times = next_times("45 1 * * *", 2, "Australia/Lord_Howe", before)
+    assert times == ["Sat 04 14:45", "Sun 05 15:15"]
