@@ -49,8 +49,8 @@ def check_live_server(
         )
     except ClientError as error:
         raise LiveCheckError(
-            f"Live check failed: {server} did not serve version {version} of "
-            f"{model_name}: {error.message}.""
+            f"Live check failed: {server} did not serve version {version} of {model_name}: "
+            f"{error.message}."
         ) from error
     for request in read_warmup(model):
         path = rest_path(request).replace(":", f"/versions/{version}:")
