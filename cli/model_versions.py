@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.invocation import command
 from pipeline.modeling.features import LABEL
 from pipeline.settings.config import Config
-from serving.client.status import live_states
+from serving.client.status import known_versions
 from serving.versions.labels import UnknownVersionError, read_labels
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionState, VersionStore
@@ -52,11 +52,11 @@ def listing(directory: str | Path, model_name: str, server: str | None) -> Listi
         server: REST address of a server that is asked what is live; None: no question.
 
     Raises:
-        ServerUnreachableError: nothing answers at the address.
+        UnavailableError: no model server answers at the address.
     """
     store = VersionStore(directory)
     labels = read_labels(store)
-    states = live_states(server, model_name) if server else {}
+    states = known_versions(server, model_name) if server else {}
     return Listing(
         model_name=model_name,
         directory=str(directory),
@@ -70,7 +70,7 @@ def listing(directory: str | Path, model_name: str, server: str | None) -> Listi
                     for name, number in (labels.labels if labels else {}).items()
                     if number == version.number
                 ),
-                live=states[version.number].state if version.number in states else None,
+                live=states[version.number].state.name if version.number in states else None,
                 record=version.record,
             )
             for version in store.versions()

@@ -105,7 +105,7 @@ def rollback(
     settings = _load(workdir, config, overrides)
     with _usage_errors():
         done = roll_back(
-            VersionStore(settings.serving_base),
+            VersionStore(settings.serving_base, settings.push.permissions),
             version,
             reason,
             allow_last=force,
@@ -132,15 +132,15 @@ def prune(
 
     In use are those that are served, labelled, or were rolled back to.
     """
-    from serving.client.status import live_states
+    from serving.client.status import known_versions
     from serving.versions.retention import prune as prune_versions
     from serving.versions.store import VersionStore
 
     settings = _load(workdir, config, overrides)
     with _usage_errors():
-        states = live_states(server, settings.serving.model_name) if server else {}
-        live = [number for number, state in states.items() if state.state == "AVAILABLE"]
-        store = VersionStore(settings.serving_base)
+        known = known_versions(server, settings.serving.model_name) if server else {}
+        live = [number for number, status in known.items() if status.is_available]
+        store = VersionStore(settings.serving_base, settings.push.permissions)
         removed = prune_versions(store, keep or settings.push.keep, live)
     text = ", ".join(map(str, removed)) if removed else "nothing"
     _say(as_json, {"removed": removed}, f"removed {text}")
@@ -174,7 +174,7 @@ def label(
     if remove == (version is not None):
         raise UsageError("give either a version or --remove")
     settings = _load(workdir, config, overrides)
-    store = VersionStore(settings.serving_base)
+    store = VersionStore(settings.serving_base, settings.push.permissions)
     with _usage_errors():
         state = move_label(
             store,
@@ -223,25 +223,37 @@ def _load(workdir: Path | None, config: Path | None, overrides: list[str] | None
 def _waiter(server: str | None, model_name: str) -> Callable[[int], None]:
     """Returns what waits until running servers have loaded a version."""
     import time
+    from functools import partial
 
-    from serving.client.status import wait_until_available
+    from serving.client.status import fetch_status, wait_until_available
 
     if server is None:
         return lambda version: time.sleep(_BLIND_WAIT_SECONDS)
-    return lambda version: wait_until_available(server, model_name, version, _LOAD_SECONDS)
+
+    def wait(version: int) -> None:
+        wait_until_available(
+            partial(fetch_status, server, model_name),
+            _LOAD_SECONDS,
+            f"version {version} of {model_name} at {server}",
+            wanted=[version],
+        )
+
+    return wait
 
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
     """Turns what the user can set right into one sentence and exit code 2."""
     from pipeline.settings.errors import UsageError
-    from serving.client.status import ServerUnreachableError
+    from serving.client.errors import ClientError
     from serving.versions.labels import UnknownVersionError
 
     try:
         yield
-    except (UnknownVersionError, ServerUnreachableError, TimeoutError) as error:
+    except UnknownVersionError as error:
         raise UsageError(str(error)) from error
+    except ClientError as error:
+        raise UsageError(error.message) from error
 
 
 def _say(as_json: bool, result: dict[str, object], text: str) -> None:

@@ -131,7 +131,7 @@ def _what_it_has(client: "ModelClient", model: str) -> str:
         states = client.status()
     except ClientError:
         return f"does not serve a model called {model}"
-    available = [str(item.version) for item in states if item.state == "AVAILABLE"]
+    available = [str(item.version) for item in states if item.is_available]
     return f"serves version {', '.join(available) or 'none'} of {model} only"
 
 

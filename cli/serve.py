@@ -116,13 +116,13 @@ def _request(config: "Config", require_signature: Path | None) -> "Request":
 def _print(state: "Serving", settings: "Config", host: str) -> None:
     from cli.invocation import command
     from data.example_picture import write_example
+    from serving.client.connection import DEFAULT_ADDRESSES, Api
 
     picture = settings.workdir / "example.png"
     write_example(picture)
     labels = ", ".join(f"{name} = {number}" for name, number in state.labels.items())
-    port = state.rest.rpartition(":")[2]
-    model = f"http://localhost:{port}/v1/models/{state.model_name}"
-    server = "" if port == "8501" else f" --server localhost:{port}"
+    model = f"{state.rest}/v1/models/{state.model_name}"
+    server = "" if state.rest == DEFAULT_ADDRESSES[Api.REST] else f" --server {state.rest}"
     body = (
         '{\\"signature_name\\": \\"classify\\", \\"examples\\": [{\\"image\\": '
         f'{{\\"b64\\": \\"$(base64 -w0 {shlex.quote(str(picture))})\\"}}}}]}}'
@@ -147,8 +147,9 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
 
 
 def _exposed(state: "Serving", host: str) -> list[str]:
+    from serving.addresses import reachable_host
     from serving.launch.base import ServerKind
 
-    if host == "127.0.0.1" and state.kind is ServerKind.BINARY:
+    if reachable_host(host) == host and state.kind is ServerKind.BINARY:
         return ["  tensorflow_model_server listens on all addresses; it has no flag for one"]
     return []

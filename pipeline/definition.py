@@ -174,6 +174,8 @@ def create_pipeline(
         statistics=statistics_gen.outputs["statistics"],
         destination=config.serving_base,
         keep=config.push.keep,
+        file_mode=config.push.file_mode,
+        group=config.push.group,
         fail_when_refused=config.push.fail_when_refused,
         code_revision=code_revision(),
         run_fingerprint=run_fingerprint,

@@ -443,7 +443,7 @@ class ListedVersion(BaseModel):
     """A version of the model in the history.
 
     Attributes:
-        state: `served`, `rolled_back`, `pruned`, ...
+        state: `present`, `rolled_back`, `pruned`, ...
         megabytes: size of the SavedModel without warmup records.
         latency: of the default signature.
         page: relative address of the report of the run that made it.

@@ -10,7 +10,7 @@ from components.infra_validator.blessing import is_blessed, read_blessing
 from components.metrics.calibration_error import CALIBRATION_ERROR
 from components.metrics.evaluation_results import read_metrics
 from components.model_diff.component import read_churn, read_reasons
-from components.pusher.executor import PushVerdict, read_result
+from components.pusher.executor import read_result
 from components.served_model.component import MODEL_KEY, VERSION_PROPERTY
 from pipeline.best_hyperparameters import read_tuned
 from pipeline.evaluation import ACCURACY, refusal_reasons, suspected_spans
@@ -89,6 +89,4 @@ def _infra_validated(outputs: Outputs, result: RunResult) -> None:
 def _pushed(outputs: Outputs, result: RunResult) -> None:
     pushed = read_result(outputs["pushed_model"][0])
     result.version = pushed.version
-    # A model that was rolled back and comes again is refused; for a run that is the same end.
-    rolled_back = pushed.status is PushVerdict.REFUSED
-    result.finish(Status.ROLLED_BACK if rolled_back else Status(pushed.status), pushed.reasons)
+    result.finish(Status(pushed.status), pushed.reasons)

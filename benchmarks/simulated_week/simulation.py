@@ -136,7 +136,7 @@ def _checks_of_push(result: RunResult, window: list[int], config: Config) -> lis
     pushed = VersionStore(config.serving_dir).newest_served()
     trained_on = pushed.record.spans if pushed and pushed.record else None
     live = RestClient(str(config.push.live_server), config.serving.model_name).status()
-    available = [version.version for version in live if version.state == "AVAILABLE"]
+    available = [version.version for version in live if version.is_available]
     return [
         ("what the version was trained on", trained_on, window),
         ("the newest version of the live server", max(available, default=None), result.version),

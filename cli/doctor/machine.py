@@ -14,6 +14,7 @@ from cli.doctor.finding import Finding, State
 from pipeline.settings.config import Config
 from pipeline.settings.paths import ROOT
 from serving.launch.base import is_free
+from serving.machine import memory_limit, usable_cpus
 
 # TensorFlow's wheels ask for it.
 _OLDEST_GLIBC = Version("2.27")
@@ -85,9 +86,13 @@ def disk(config: Config) -> list[Finding]:
 def memory(_config: Config) -> list[Finding]:
     """Memory that a run can have now."""
     found = psutil.virtual_memory()
-    text = f"{found.available / 1e9:.1f} of {found.total / 1e9:.1f} GB available"
-    text += f", {psutil.cpu_count()} processors"
-    if found.available < _LITTLE_MEMORY:
+    limit = memory_limit() or found.total
+    available, total = min(found.available, limit), min(found.total, limit)
+    text = f"{available / 1e9:.1f} of {total / 1e9:.1f} GB available, {usable_cpus()} processors"
+    if total < found.total or usable_cpus() < (psutil.cpu_count() or 1):
+        text += f" (a container's limits; the machine has {found.total / 1e9:.1f} GB and "
+        text += f"{psutil.cpu_count()} processors)"
+    if available < _LITTLE_MEMORY:
         advice = "a run of the default preset takes about 3 GB; close something, or try smoke"
         return [Finding(subject="memory", state=State.WARNING, text=text, advice=advice)]
     return [Finding(subject="memory", state=State.OK, text=text)]

@@ -1,6 +1,7 @@
 """The model servers that are there, and the one that is used."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from cli.doctor.finding import Finding, State
 from pipeline.settings.config import Config
@@ -17,12 +18,12 @@ def servers(config: Config) -> list[Finding]:
     return [
         _looked_for(
             "Docker",
-            lambda: DockerServer(image, pull=False),
+            lambda: DockerServer(image, asked_for=False),
             f"for production's own server: `docker pull {image}`",
         ),
         _looked_for("binary", BinaryServer, ""),
         _looked_for("embedded", EmbeddedServer, "`uv sync` installs TensorFlow"),
-        _choice(settings.model_server, image),
+        _choice(settings.model_server, image, config.serving_dir),
     ]
 
 
@@ -35,13 +36,13 @@ def _looked_for(subject: str, find: Callable[[], ModelServer], advice: str) -> F
     return Finding(subject=subject, state=State.OK, text=server.description)
 
 
-def _choice(kind: ServerKind, image: str) -> Finding:
+def _choice(kind: ServerKind, image: str, folder: Path) -> Finding:
     if kind is ServerKind.DOCKER:
         # Choosing it would pull the image.
         text = f"docker is asked for, with {image}"
         return Finding(subject="model server", state=State.OK, text=text)
     try:
-        choice = choose_server(kind, image)
+        choice = choose_server(kind, image, folder)
     except ServerMissingError as error:
         return Finding(
             subject="model server",

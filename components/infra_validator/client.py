@@ -8,8 +8,6 @@ import requests
 import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
 
@@ -30,12 +28,12 @@ class ServingClient:
     """Both protocols of one server; a context manager."""
 
     def __init__(self, grpc_address: str, rest_url: str, timeout_seconds: float) -> None:
-        self._channel = grpc.insecure_channel(grpc_address, options=_OPTIONS)
+        # The server is on this machine, where no proxy can reach it.
+        options = [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
+        self._channel = grpc.insecure_channel(grpc_address, options=options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._rest_url = rest_url
         self._session = requests.Session()
-        # The server is on loopback, where no proxy can reach it.
         self._session.trust_env = False
         self._timeout = timeout_seconds
 
@@ -50,19 +48,6 @@ class ServingClient:
     ) -> None:
         self._channel.close()
         self._session.close()
-
-    def state(self, model_name: str, version: int) -> tuple[str, str]:
-        """Returns a version's state and error text; ("", ...) when the server does not tell."""
-        request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = model_name
-        request.model_spec.version.value = version
-        try:
-            response = self._models.GetModelStatus(request, timeout=2.0)
-        except grpc.RpcError as error:
-            return "", str(error.details())
-        status = response.model_version_status[0]
-        name = get_model_status_pb2.ModelVersionStatus.State.Name(status.state)
-        return name, status.status.error_message
 
     def over_grpc(self, request: ServingRequest) -> Arrays:
         """Sends a request over gRPC and returns the outputs by name.

@@ -1,14 +1,14 @@
 """Waits for a model server to load a version, and tells why when it does not."""
 
 import time
+from functools import partial
 from pathlib import Path
 
-from components.infra_validator.client import ServingClient
 from components.infra_validator.model_refused import ModelRefusedError
+from serving.client.errors import ModelFailedError, NotAvailableError
+from serving.client.status import fetch_status, wait_until_available
 from serving.launch.base import ModelServer
 
-_POLL_SECONDS = 0.02
-_STATUS_SECONDS = 2.0
 _PORT_ATTEMPTS = 3
 
 
@@ -49,22 +49,28 @@ def wait_for_version(
     server: ModelServer, model_name: str, version: int, since: float, limit_seconds: float
 ) -> float:
     """Waits until a server reports a version AVAILABLE; see `wait_for_start`."""
-    with ServingClient(server.grpc_address, server.rest_url, _STATUS_SECONDS) as client:
-        while True:
-            state, error = client.state(model_name, version)
-            waited = time.monotonic() - since
-            if state == "AVAILABLE" and waited <= limit_seconds:
-                return waited
-            if state == "END" and error:
-                raise ModelRefusedError(f"The model did not load: {error}.")
-            if not server.is_running():
-                last = next((line for line in reversed(server.log_tail()) if line.strip()), "")
-                raise ModelRefusedError(
-                    f"The server ended before the model was AVAILABLE. Its last line: {last}"
-                )
-            if waited > limit_seconds:
-                raise ModelRefusedError(
-                    f"The model was not AVAILABLE within {limit_seconds:g} s (max_load_seconds); "
-                    f"the server said: {state or error or 'nothing'}."
-                )
-            time.sleep(_POLL_SECONDS)
+
+    def check() -> None:
+        if not server.is_running():
+            last = next((line for line in reversed(server.log_tail()) if line.strip()), "")
+            raise ModelRefusedError(
+                f"The server ended before the model was AVAILABLE. Its last line: {last}"
+            )
+
+    too_late = f"The model was not AVAILABLE within {limit_seconds:g} s (max_load_seconds)"
+    try:
+        wait_until_available(
+            partial(fetch_status, server.rest_url, model_name, version=version),
+            since + limit_seconds - time.monotonic(),
+            "the model",
+            wanted=[version],
+            check=check,
+        )
+    except ModelFailedError as error:
+        raise ModelRefusedError(f"The model did not load: {error.reason}.") from error
+    except NotAvailableError as error:
+        raise ModelRefusedError(f"{too_late}; the server said: {error.seen}.") from error
+    waited = time.monotonic() - since
+    if waited > limit_seconds:
+        raise ModelRefusedError(f"{too_late}, but after {waited:.1f} s.")
+    return waited

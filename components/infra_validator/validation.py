@@ -7,6 +7,7 @@ become warmup records, and the warmed model is swapped in as version 2, as a pus
 
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def validate(model: Path, examples: list[bytes], spec: ValidationSpec, stamped: 
         ServerMissingError: the model server that was asked for is not there.
         ValueError: no requests can be built from the examples.
     """
-    choice = choose_server(spec.model_server, spec.docker_image)
+    folder = spec.work_dir or Path(tempfile.gettempdir())
+    choice = choose_server(spec.model_server, spec.docker_image, folder)
     server = choice.server
     logger.info("model server: %s (%s)", server.description, choice.why)
     blessing = Blessing(

@@ -20,6 +20,8 @@ class PusherSpec(ComponentSpec):
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
         executor.DESTINATION_KEY: ExecutionParameter(type=str),
         executor.KEEP_KEY: ExecutionParameter(type=int),
+        executor.FILE_MODE_KEY: ExecutionParameter(type=str, optional=True),
+        executor.GROUP_KEY: ExecutionParameter(type=str, optional=True),
         executor.FAIL_WHEN_REFUSED_KEY: ExecutionParameter(type=bool),
         executor.CODE_REVISION_KEY: ExecutionParameter(type=str, optional=True),
         executor.RUN_FINGERPRINT_KEY: ExecutionParameter(type=str, optional=True),
@@ -84,6 +86,8 @@ class Pusher(base_component.BaseComponent):
         statistics: types.BaseChannel | None = None,
         *,
         keep: int = 5,
+        file_mode: str = "0644",
+        group: str | None = None,
         fail_when_refused: bool = False,
         code_revision: str | None = None,
         run_fingerprint: str | None = None,
@@ -103,6 +107,8 @@ class Pusher(base_component.BaseComponent):
             examples: their spans go into the record.
             statistics: of the training data; kept beside the record for the next run's drift check.
             keep: how many versions stay, besides those that are labelled or served.
+            file_mode: permission bits of what is pushed, in octal; whatever the umask.
+            group: that owns what is pushed; None: the pusher's.
             fail_when_refused: fail the node, instead of completing it unpushed, when the model was
                 refused: for orchestrators that show nothing but success and failure.
             code_revision: revision of the source code, for the record.
@@ -122,6 +128,8 @@ class Pusher(base_component.BaseComponent):
             statistics=statistics,
             destination=destination,
             keep=keep,
+            file_mode=file_mode,
+            group=group,
             fail_when_refused=fail_when_refused,
             code_revision=code_revision,
             run_fingerprint=run_fingerprint,

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,12 @@ from components.infra_validator.blessing import (
 )
 from components.pusher.live_check import LiveCheckError, check_live_server
 from components.vocabulary import read_vocabulary
-from serving.versions.publish import PublishOutcome, PublishStatus, publish
+from serving.versions.permissions import Permissions
+from serving.versions.publish import PushStatus, publish
 from serving.versions.record import Pushed
 from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
+from serving.versions.storage import PublishError
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ PUSHED_MODEL_KEY = "pushed_model"
 
 DESTINATION_KEY = "destination"
 KEEP_KEY = "keep"
+FILE_MODE_KEY = "file_mode"
+GROUP_KEY = "group"
 FAIL_WHEN_REFUSED_KEY = "fail_when_refused"
 CODE_REVISION_KEY = "code_revision"
 RUN_FINGERPRINT_KEY = "run_fingerprint"
@@ -63,17 +66,6 @@ _REFUSED_BY = {
 }
 
 
-class PushVerdict(StrEnum):
-    """What became of the model."""
-
-    PUSHED = "pushed"
-    UP_TO_DATE = "up_to_date"
-    NOT_BLESSED = "not_blessed"
-    INFRA_REFUSED = "infra_refused"
-    REFUSED = "refused"  # its bytes were rolled back earlier
-    ROLLED_BACK = "rolled_back"  # pushed, and taken back by the live check
-
-
 class NotPushedError(PermissionError):
     """The model was refused, and the node was told to fail in that case."""
 
@@ -81,7 +73,7 @@ class NotPushedError(PermissionError):
 class PushResult(BaseModel):
     """What became of the model, of which version, where, and why it was not pushed."""
 
-    status: PushVerdict
+    status: PushStatus
     version: int | None = None
     destination: str | None = None
     reasons: list[str] = Field(default_factory=list)
@@ -99,16 +91,16 @@ class Executor(base_executor.BaseExecutor):
         """Pushes the model, or says in the output artifact why it did not.
 
         Raises:
-            serving.versions.PublishError: the destination could not be written.
+            PublishError: the destination could not be written.
             serving.versions.signature.KeyFileError: the key cannot be used.
             NotPushedError: the model was refused and `fail_when_refused` is set.
         """
         result = self._refusal(input_dict) or self._push(input_dict, exec_properties)
         artifact = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
         _write_result(result, artifact)
-        if result.status is PushVerdict.PUSHED:
+        if result.status is PushStatus.PUSHED:
             return
-        if result.status is PushVerdict.UP_TO_DATE:
+        if result.status is PushStatus.UP_TO_DATE:
             logger.info("version %s at %s is up to date", result.version, result.destination)
             return
         logger.warning("not pushed (%s): %s", result.status, "; ".join(result.reasons))
@@ -118,10 +110,10 @@ class Executor(base_executor.BaseExecutor):
     def _refusal(self, input_dict: dict[str, list[types.Artifact]]) -> PushResult | None:
         for key, reason in _REFUSED_BY.items():
             if not all(is_blessed(verdict) for verdict in input_dict.get(key) or []):
-                return PushResult(status=PushVerdict.NOT_BLESSED, reasons=[reason])
+                return PushResult(status=PushStatus.NOT_BLESSED, reasons=[reason])
         blessing = _infra_blessing(input_dict)
         if not blessing.blessed:
-            return PushResult(status=PushVerdict.INFRA_REFUSED, reasons=blessing.reasons)
+            return PushResult(status=PushStatus.INFRA_REFUSED, reasons=blessing.reasons)
         return None
 
     def _push(
@@ -129,7 +121,10 @@ class Executor(base_executor.BaseExecutor):
     ) -> PushResult:
         blessing = _infra_blessing(input_dict)
         blessing_uri = artifact_utils.get_single_uri(input_dict[INFRA_BLESSING_KEY])
-        store = VersionStore(exec_properties[DESTINATION_KEY])
+        permissions = Permissions.parse(
+            exec_properties.get(FILE_MODE_KEY) or "0644", exec_properties.get(GROUP_KEY) or None
+        )
+        store = VersionStore(exec_properties[DESTINATION_KEY], permissions)
         statistics = input_dict.get(STATISTICS_KEY)
         outcome = publish(
             store,
@@ -139,10 +134,14 @@ class Executor(base_executor.BaseExecutor):
             statistics=Path(statistics[0].uri) if statistics else None,
             signer=_signer(exec_properties.get(SIGN_WITH_KEY)),
         )
-        if outcome.status is PublishStatus.REFUSED:
-            return _as_result(PushVerdict.REFUSED, outcome)
-        if outcome.status is PublishStatus.UP_TO_DATE:
-            return _as_result(PushVerdict.UP_TO_DATE, outcome)
+        result = PushResult(
+            status=outcome.status,
+            version=outcome.version,
+            destination=outcome.directory,
+            reasons=outcome.reasons,
+        )
+        if result.status is not PushStatus.PUSHED:
+            return result
         if exec_properties.get(LIVE_SERVER_KEY):
             try:
                 check_live_server(
@@ -153,10 +152,12 @@ class Executor(base_executor.BaseExecutor):
                     float(exec_properties.get(LIVE_TIMEOUT_KEY) or 60.0),
                 )
             except LiveCheckError as failure:
-                roll_back(store, outcome.version, str(failure), allow_last=True)
-                return _as_result(PushVerdict.ROLLED_BACK, outcome, [str(failure)])
-        prune(store, exec_properties[KEEP_KEY])
-        return _as_result(PushVerdict.PUSHED, outcome)
+                _take_back(store, outcome.version, str(failure))
+                return result.model_copy(
+                    update={"status": PushStatus.ROLLED_BACK, "reasons": [str(failure)]}
+                )
+        _prune(store, exec_properties[KEEP_KEY], outcome.version)
+        return result
 
     def _pushed(
         self,
@@ -185,7 +186,7 @@ class Executor(base_executor.BaseExecutor):
 def read_result(artifact: types.Artifact) -> PushResult:
     """Reads what became of the model from the properties of a `pushed_model` artifact."""
     return PushResult(
-        status=PushVerdict(artifact.get_string_custom_property(STATUS_PROPERTY)),
+        status=PushStatus(artifact.get_string_custom_property(STATUS_PROPERTY)),
         version=int(artifact.get_string_custom_property(VERSION_PROPERTY) or 0) or None,
         destination=artifact.get_string_custom_property(DESTINATION_PROPERTY) or None,
         reasons=json.loads(artifact.get_string_custom_property(REASONS_PROPERTY) or "[]"),
@@ -193,22 +194,28 @@ def read_result(artifact: types.Artifact) -> PushResult:
 
 
 def _write_result(result: PushResult, artifact: types.Artifact) -> None:
-    artifact.set_int_custom_property(PUSHED_PROPERTY, int(result.status is PushVerdict.PUSHED))
+    artifact.set_int_custom_property(PUSHED_PROPERTY, int(result.status is PushStatus.PUSHED))
     artifact.set_string_custom_property(STATUS_PROPERTY, result.status)
     artifact.set_string_custom_property(REASONS_PROPERTY, json.dumps(result.reasons))
     artifact.set_string_custom_property(VERSION_PROPERTY, str(result.version or ""))
     artifact.set_string_custom_property(DESTINATION_PROPERTY, result.destination or "")
 
 
-def _as_result(
-    status: PushVerdict, outcome: PublishOutcome, reasons: list[str] | None = None
-) -> PushResult:
-    return PushResult(
-        status=status,
-        version=outcome.version,
-        destination=outcome.directory,
-        reasons=reasons or outcome.reasons,
-    )
+def _take_back(store: VersionStore, version: int, reason: str) -> None:
+    try:
+        roll_back(store, version, reason, allow_last=True)
+    except store.storage.errors as error:
+        raise PublishError(
+            f"Version {version} is live in {store.storage.base} and could not be rolled back: "
+            f"{error}. {reason}"
+        ) from error
+
+
+def _prune(store: VersionStore, keep: int, version: int) -> None:
+    try:
+        prune(store, keep)
+    except store.storage.errors as error:
+        logger.warning("version %d is live, but old ones could not be pruned: %s", version, error)
 
 
 def _signer(private_key: str | None) -> "Signer | None":

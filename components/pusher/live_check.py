@@ -1,14 +1,18 @@
 """After the push: the live server must come to serve the version, and answer a request with it."""
 
+import http.client
 import json
 import logging
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 from components.infra_validator.rest import rest_body, rest_path
 from components.infra_validator.warmup_requests import read_warmup
-from serving.client.status import base_url, wait_until_available
+from serving.addresses import base_url
+from serving.client.errors import ClientError
+from serving.client.status import fetch_status, open_url, wait_until_available
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +41,17 @@ def check_live_server(
         LiveCheckError: with what the server said instead.
     """
     try:
-        wait_until_available(server, model_name, version, timeout_seconds)
-    except TimeoutError as error:
-        raise LiveCheckError(f"Live check failed: {error}.") from error
+        wait_until_available(
+            partial(fetch_status, server, model_name),
+            timeout_seconds,
+            f"version {version} of {model_name}",
+            wanted=[version],
+        )
+    except ClientError as error:
+        raise LiveCheckError(
+            f"Live check failed: {server} did not serve version {version} of {model_name}: "
+            f"{error.message}."
+        ) from error
     for request in read_warmup(model):
         path = rest_path(request).replace(":", f"/versions/{version}:")
         _post(f"{base_url(server)}{path}", json.dumps(rest_body(request)).encode())
@@ -50,10 +62,10 @@ def check_live_server(
 def _post(url: str, body: bytes) -> None:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as response:
+        with open_url(request, _ANSWER_SECONDS) as response:
             json.load(response)
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")[:300]
         raise LiveCheckError(f"Live check failed: {url} answered {error.code}: {text}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise LiveCheckError(f"Live check failed: {url} did not answer: {error}") from error

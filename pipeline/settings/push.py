@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipeline.settings.base import Settings
+from serving.versions.permissions import Permissions
 
 
 class PushSettings(Settings):
@@ -17,6 +18,15 @@ class PushSettings(Settings):
         "gs://bucket/models/name; None: serving/NAME in the workdir",
     )
     keep: int = Field(5, ge=2, description="versions kept beside those served or labelled")
+    file_mode: str = Field(
+        "0644",
+        pattern="^0?[4-7][0-7]{2}$",
+        description="permission bits of pushed files in octal, whatever the umask; folders can "
+        "be entered by all who may read",
+    )
+    group: str | None = Field(
+        None, min_length=1, description="that owns what is pushed; None: the pusher's own"
+    )
     sign_with: Path | None = Field(
         None,
         description="private key (PEM, elliptic curve) that signs what is pushed; see docs/push.md",
@@ -26,3 +36,8 @@ class PushSettings(Settings):
         None, description="http://host:port of a server that must come to serve the version"
     )
     live_timeout_seconds: float = Field(60.0, gt=0, description="how long that may take")
+
+    @property
+    def permissions(self) -> Permissions:
+        """Of everything that is written to the destination."""
+        return Permissions.parse(self.file_mode, self.group)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from serving.model_server.errors import Code
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serving.status import Code
 
 
 class ClientError(Exception):
@@ -30,8 +33,20 @@ class TimeoutExceededError(ClientError):
     """No answer came in the time allowed."""
 
 
+class NotAvailableError(TimeoutExceededError):
+    """A version did not become AVAILABLE in time; `seen` is what was seen last."""
+
+    def __init__(self, message: str, seen: str) -> None:
+        super().__init__(Code.DEADLINE_EXCEEDED, message)
+        self.seen = seen
+
+
 class ModelFailedError(ClientError):
-    """The server tried to load the version and gave up; the message is its reason."""
+    """The server tried to load the version and gave up; `reason` is what it said."""
+
+    def __init__(self, code: Code, message: str, reason: str) -> None:
+        super().__init__(code, message)
+        self.reason = reason
 
 
 class ScaledPixelsError(InvalidRequestError):
@@ -52,3 +67,14 @@ _ERRORS: dict[Code, type[ClientError]] = {
 def client_error(code: Code, message: str) -> ClientError:
     """The exception for a code that a server answered."""
     return _ERRORS.get(code, ClientError)(code, message)
+
+
+@contextmanager
+def understood(where: str) -> Iterator[None]:
+    """Turns what fails on an answer of an unexpected form into a ClientError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise client_error(
+            Code.INTERNAL, f"{where} answered something else than a model server does: {error!r}"
+        ) from error

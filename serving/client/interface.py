@@ -8,20 +8,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from serving.status import VersionStatus
+
 Feature: TypeAlias = bytes | str | float | int | Sequence[bytes | str | float | int]
 """A feature of a tf.Example; its Python type decides the kind, as its JSON type does over REST."""
 
 Example: TypeAlias = Mapping[str, Feature]
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """State of one version: START, LOADING, AVAILABLE, UNLOADING or END, and why it ended."""
-
-    version: int
-    state: str
-    error_code: str = "OK"
-    error_message: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,8 @@ class ModelClient(Protocol):
     """Asks one model of a model server.
 
     `version` and `label` select a version, at most one of them; without, the server takes the
-    newest. An empty `signature_name` means `serving_default`. All calls raise ClientError.
+    newest. An empty label is none; an empty `signature_name` means `serving_default`. All calls
+    raise ClientError, and nothing else.
     """
 
     def status(self, version: int | None = None) -> list[VersionStatus]:
@@ -84,7 +77,7 @@ class ModelClient(Protocol):
 
         Strings are given as bytes or str. They are returned as str, or as bytes if the alias of
         the output ends in `_bytes`, in arrays of objects. Raises ScaledPixelsError for images
-        whose largest pixel is at most 1.
+        whose largest pixel is above 0 and at most 1.
         """
 
     def classify(

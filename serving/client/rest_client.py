@@ -1,4 +1,4 @@
-"""A served model over REST. Imports no TensorFlow."""
+"""A served model over REST. Imports neither TensorFlow nor gRPC."""
 
 from __future__ import annotations
 
@@ -9,63 +9,69 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import requests
 
-from serving.client.errors import ClientError, client_error
-from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec, VersionStatus
-from serving.client.retry import Retries, wait_until_available
+from serving.addresses import base_url
+from serving.client.errors import InvalidRequestError, understood
+from serving.client.interface import Example, ScoredLabel, Signature, TensorSpec
+from serving.client.rest_transport import RestTransport
+from serving.client.retry import Retries
 from serving.client.selection import check_selection, choose_signature
+from serving.client.status import parse_statuses, wait_until_available
 from serving.client.tensors import input_arrays, string_array, tensor_spec
-from serving.model_server.errors import Code
-
-_CODES = {
-    400: Code.INVALID_ARGUMENT,
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    409: Code.ABORTED,
-    429: Code.RESOURCE_EXHAUSTED,
-    499: Code.CANCELLED,
-    501: Code.UNIMPLEMENTED,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
-}
+from serving.client.tls import TlsOptions
+from serving.status import Code, VersionStatus
 
 
 class RestClient:
-    """Asks `model_name` at `url` (such as http://localhost:8501). A ModelClient.
+    """Asks `model_name` at `url`, such as http://localhost:8501. A ModelClient.
 
-    `timeout` is in seconds and for one attempt. Not for use by several threads at once.
+    May be used by several threads at once. A loopback address is never asked through a proxy.
     """
 
     def __init__(
-        self, url: str, model_name: str, timeout: float = 30.0, retries: Retries | None = None
+        self,
+        url: str,
+        model_name: str,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+        tls: TlsOptions | None = None,
+        connections: int = 8,
     ) -> None:
-        self._model_url = f"{url.rstrip('/')}/v1/models/{quote(model_name, safe='')}"
+        """Sends nothing yet.
+
+        Args:
+            url: `http://` or `https://`, host and port; `host:port` is `http://`.
+            model_name: under which the server serves the model.
+            timeout: seconds, for one attempt.
+            retries: of requests that nothing answers.
+            tls: for `https://`.
+            connections: that are kept open.
+
+        Raises:
+            InvalidRequestError: the URL or the TLS options cannot be used.
+        """
+        server = base_url(url)
+        self._model_url = f"{server}/v1/models/{quote(model_name, safe='')}"
         self._model_name = model_name
         self._timeout = timeout
         self._retries = retries or Retries()
-        self._session = requests.Session()
+        self._transport = RestTransport(server, tls, connections)
         self._signatures: dict[tuple[int | None, str | None], dict[str, Signature]] = {}
 
     def status(self, version: int | None = None) -> list[VersionStatus]:
         """See ModelClient."""
-        answer = self._retries.run(lambda: self._request("GET", self._path(version, None)))
-        return [
-            VersionStatus(
-                int(item["version"]),
-                item["state"],
-                item["status"]["error_code"],
-                item["status"]["error_message"],
-            )
-            for item in answer["model_version_status"]
-        ]
+        return self._status(version, self._retries, self._timeout)
 
     def wait_until_available(
         self, version: int | None = None, timeout: float = 60.0
     ) -> VersionStatus:
         """See ModelClient."""
-        return wait_until_available(lambda: self.status(version), self._model_name, timeout)
+        once = Retries(attempts=1)
+        return wait_until_available(
+            lambda seconds: self._status(version, once, min(seconds, self._timeout)),
+            timeout,
+            self._model_name,
+        )
 
     def signature(
         self, signature_name: str = "", version: int | None = None, label: str | None = None
@@ -73,10 +79,11 @@ class RestClient:
         """See ModelClient. Remembered, so a model's versions should keep their signatures."""
         known = self._signatures.get((version, label))
         if known is None:
-            path = f"{self._path(version, label)}/metadata"
-            answer = self._retries.run(lambda: self._request("GET", path))
-            definitions = answer["metadata"]["signature_def"]["signature_def"]
-            known = {name: _signature(definition) for name, definition in definitions.items()}
+            url = f"{self._url(version, label)}/metadata"
+            answer = self._request("GET", url, None, self._retries, self._timeout)
+            with understood(url):
+                definitions = answer["metadata"]["signature_def"]["signature_def"]
+                known = {name: _signature(definition) for name, definition in definitions.items()}
             self._signatures[version, label] = known
         return choose_signature(known, signature_name)
 
@@ -96,10 +103,13 @@ class RestClient:
                 for alias, array in arrays.items()
             }
         }
-        outputs = self._infer("predict", body, signature_name, version, label)["outputs"]
-        if len(signature.outputs) == 1:
-            outputs = dict.fromkeys(signature.outputs, outputs)
-        return {alias: _array(outputs[alias], spec) for alias, spec in signature.outputs.items()}
+        answer = self._infer("predict", body, signature_name, version, label)
+        with understood(self._model_url):
+            outputs = answer["outputs"]
+            if len(signature.outputs) == 1:
+                outputs = dict.fromkeys(signature.outputs, outputs)
+            specs = signature.outputs.items()
+            return {alias: _array(outputs[alias], spec) for alias, spec in specs}
 
     def classify(
         self,
@@ -115,14 +125,25 @@ class RestClient:
                 for example in examples
             ]
         }
-        results = self._infer("classify", body, signature_name, version, label)["results"]
-        return [[ScoredLabel(name, score) for name, score in classes] for classes in results]
+        answer = self._infer("classify", body, signature_name, version, label)
+        with understood(self._model_url):
+            results = answer["results"]
+            return [
+                [ScoredLabel(str(name), float(score)) for name, score in classes]
+                for classes in results
+            ]
 
     def close(self) -> None:
         """See ModelClient."""
-        self._session.close()
+        self._transport.close()
 
-    def _path(self, version: int | None, label: str | None) -> str:
+    def _status(self, version: int | None, retries: Retries, timeout: float) -> list[VersionStatus]:
+        url = self._url(version, None)
+        answer = self._request("GET", url, None, retries, timeout)
+        with understood(url):
+            return parse_statuses(answer)
+
+    def _url(self, version: int | None, label: str | None) -> str:
         check_selection(version, label)
         if version is not None:
             return f"{self._model_url}/versions/{version}"
@@ -138,36 +159,21 @@ class RestClient:
     ) -> Any:
         if signature_name:
             body = body | {"signature_name": signature_name}
-        content = json.dumps(body).encode()
-        path = f"{self._path(version, label)}:{verb}"
-        return self._retries.run(lambda: self._request("POST", path, content))
-
-    def _request(self, method: str, url: str, body: bytes | None = None) -> Any:
-        headers = {"Content-Type": "application/json"}
         try:
-            answer = self._session.request(
-                method, url, data=body, headers=headers, timeout=self._timeout
-            )
-        except requests.Timeout as error:
-            raise client_error(
-                Code.DEADLINE_EXCEEDED, f"no answer from {url} within {self._timeout:g} s"
+            content = json.dumps(body).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(
+                Code.INVALID_ARGUMENT, f"the request cannot be written as JSON: {error}"
             ) from error
-        except requests.ConnectionError as error:
-            raise client_error(Code.UNAVAILABLE, f"cannot reach {url}: {error}") from error
-        except requests.RequestException as error:
-            raise client_error(Code.INVALID_ARGUMENT, f"{url}: {error}") from error
-        if answer.status_code != 200:
-            raise _answered_error(answer)
-        return answer.json()
+        url = f"{self._url(version, label)}:{verb}"
+        return self._request("POST", url, content, self._retries, self._timeout)
 
-
-def _answered_error(answer: requests.Response) -> ClientError:
-    code = _CODES.get(answer.status_code, Code.INTERNAL)
-    try:
-        message = str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        message = f"HTTP {answer.status_code} from {answer.url}"
-    return client_error(code, message)
+    def _request(
+        self, method: str, url: str, body: bytes | None, retries: Retries, timeout: float
+    ) -> Any:
+        return retries.run(
+            lambda seconds: self._transport.request(method, url, body, seconds), timeout
+        )
 
 
 def _signature(definition: Mapping[str, Any]) -> Signature:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from serving.client.errors import InvalidRequestError
 from serving.client.interface import Signature
-from serving.model_server.errors import Code
+from serving.status import Code
 
 
 def check_selection(version: int | None, label: str | None) -> None:
-    """Raises InvalidRequestError if both a version and a label are given."""
-    if version is not None and label is not None:
+    """Raises InvalidRequestError if both a version and a label are given, or not a version."""
+    if version is not None and not 0 <= version < 2**63:
+        raise InvalidRequestError(Code.INVALID_ARGUMENT, f"{version} is not a version number")
+    if version is not None and label:
         raise InvalidRequestError(
             Code.INVALID_ARGUMENT,
             f"give a version ({version}) or a label ({label!r}), not both",

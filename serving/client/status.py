@@ -1,82 +1,165 @@
-"""What a running model server says about a model's versions, over TensorFlow Serving's REST API."""
+"""Asking a model server what it serves: the one request, and the one loop that waits.
 
+Everything that asks for a state uses this: clients, `serve`, `models`, infra validation and the
+live check. Nothing but the standard library is imported.
+"""
+
+from __future__ import annotations
+
+import http.client
 import json
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+from urllib.parse import quote
 
-_POLL_SECONDS = 0.2
+from serving.addresses import base_url, is_loopback
+from serving.client.errors import (
+    ModelFailedError,
+    NotAvailableError,
+    NotFoundError,
+    TimeoutExceededError,
+    UnavailableError,
+)
+from serving.status import Code, State, VersionStatus
+
+_POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 5.0
+
+Ask = Callable[[float], Sequence[VersionStatus]]
 
 
-class ServerUnreachableError(Exception):
-    """No model server answers at the address."""
-
-
-@dataclass(frozen=True)
-class LiveState:
-    """The state of one version, as GetModelStatus names it: `AVAILABLE`, `LOADING`, `END`, ..."""
-
-    state: str
-    error: str = ""
-
-
-def live_states(server: str, model_name: str, timeout_seconds: float = 5.0) -> dict[int, LiveState]:
-    """Asks a server for the states of a model's versions; none for a model it does not know.
+def fetch_status(
+    server: str, model_name: str, timeout: float = _ANSWER_SECONDS, version: int | None = None
+) -> list[VersionStatus]:
+    """Asks a server over REST for the states of a model's versions, or of one; newest first.
 
     Args:
-        server: REST address, `http://host:port`; the scheme may be left out.
+        server: `http://host:port`; the scheme may be left out.
         model_name: under which the server serves the model.
-        timeout_seconds: for the answer.
+        timeout: seconds until it must have answered.
+        version: of which the state is wanted; None: of all.
 
     Raises:
-        ServerUnreachableError: nothing answers there, or no model server.
+        NotFoundError: the server has no such model or version.
+        UnavailableError: nothing answers there, or what answers is not a model server.
     """
-    url = f"{base_url(server)}/v1/models/{model_name}"
+    url = f"{base_url(server)}/v1/models/{quote(model_name, safe='')}"
+    if version is not None:
+        url = f"{url}/versions/{version}"
     try:
-        with urllib.request.urlopen(url, timeout=timeout_seconds) as response:
-            statuses = json.load(response)["model_version_status"]
+        with open_url(url, timeout) as response:
+            return parse_statuses(json.load(response))
     except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return {}
-        raise ServerUnreachableError(f"{url} answered {error.code} {error.reason}") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise ServerUnreachableError(f"no model server answers at {url}: {error}") from error
-    return {
-        int(status["version"]): LiveState(
-            status["state"], status.get("status", {}).get("error_message", "")
+        with error:
+            if error.code == 404:
+                raise NotFoundError(Code.NOT_FOUND, f"{url} is not served") from error
+            raise UnavailableError(
+                Code.UNAVAILABLE, f"{url} answered {error.code} {error.reason}"
+            ) from error
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+        raise UnavailableError(
+            Code.UNAVAILABLE, f"no model server answers at {url}: {error}"
+        ) from error
+
+
+def known_versions(server: str, model_name: str) -> dict[int, VersionStatus]:
+    """Returns the status of each version by its number; empty for a model that is not known.
+
+    Raises UnavailableError as `fetch_status` does.
+    """
+    try:
+        return {status.version: status for status in fetch_status(server, model_name)}
+    except NotFoundError:
+        return {}
+
+
+def parse_statuses(answer: Any) -> list[VersionStatus]:
+    """Reads GetModelStatus's answer in JSON, newest first.
+
+    Raises ValueError, LookupError or TypeError if it is anything else.
+    """
+    statuses = []
+    for item in answer["model_version_status"]:
+        error = item.get("status", {})
+        statuses.append(
+            VersionStatus(
+                int(item["version"]),
+                State[item["state"]],
+                Code[error.get("error_code", "OK")],
+                error.get("error_message", ""),
+            )
         )
-        for status in statuses
-    }
+    return sorted(statuses, key=lambda status: -status.version)
 
 
 def wait_until_available(
-    server: str, model_name: str, version: int, timeout_seconds: float
-) -> None:
-    """Waits until a server reports a version AVAILABLE.
+    ask: Ask,
+    timeout: float,
+    what: str,
+    *,
+    wanted: Collection[int] = (),
+    check: Callable[[], None] = lambda: None,
+) -> VersionStatus:
+    """Asks again and again until versions are AVAILABLE; returns the newest of them.
+
+    A server that is not up yet, or does not know the model yet, is waited for.
+
+    Args:
+        ask: returns the states; is given the seconds that its answer may take.
+        timeout: in seconds; the server is asked at least once.
+        what: is waited for, in messages.
+        wanted: all of these versions are waited for; empty: for any version.
+        check: raises if there is nothing to wait for any more, because the server has ended.
 
     Raises:
-        TimeoutError: it did not in time, or gave the version up; the text says which.
+        ModelFailedError: the server gave up a wanted version, or all there are.
+        NotAvailableError: with what was seen last.
     """
-    deadline = time.monotonic() + timeout_seconds
-    said = "nothing"
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + timeout
+    while True:
+        left = deadline - time.monotonic()
         try:
-            found = live_states(server, model_name).get(version)
-            said = f"{found.state} {found.error}".strip() if found else "no such version"
-        except ServerUnreachableError as error:
-            found, said = None, str(error)
-        if found is not None and found.state == "AVAILABLE":
-            return
-        if found is not None and found.state == "END" and found.error:
-            break
+            statuses = list(ask(min(max(left, 1.0), _ANSWER_SECONDS)))
+            seen = ", ".join(map(_described, statuses)) or "no version"
+        except (UnavailableError, NotFoundError, TimeoutExceededError) as error:
+            statuses, seen = [], error.message
+        relevant = [item for item in statuses if not wanted or item.version in wanted]
+        available = [item for item in relevant if item.is_available]
+        if available and (not wanted or len(available) == len(set(wanted))):
+            return available[0]
+        _raise_if_given_up(relevant, bool(wanted), what)
+        check()
+        if time.monotonic() >= deadline:
+            raise NotAvailableError(f"{what} is not AVAILABLE after {timeout:g} s: {seen}", seen)
         time.sleep(_POLL_SECONDS)
-    raise TimeoutError(
-        f"{base_url(server)} did not serve version {version} of {model_name} "
-        f"within {timeout_seconds:g} s: {said}"
+
+
+def _raise_if_given_up(statuses: list[VersionStatus], wanted: bool, what: str) -> None:
+    failed = [item for item in statuses if item.has_failed]
+    if failed and (wanted or len(failed) == len(statuses)):
+        newest = failed[0]
+        raise ModelFailedError(
+            newest.code or Code.UNKNOWN,
+            f"{what}: version {newest.version} was not loaded: {newest.message}",
+            newest.message,
+        )
+
+
+def _described(status: VersionStatus) -> str:
+    return f"{status.version} {status.state.name} {status.message}".strip()
+
+
+def open_url(url: str | urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
+    """Opens a URL; loopback never through a proxy, whatever the environment says.
+
+    Raises OSError, of which urllib.error.HTTPError is one, or http.client.HTTPException.
+    """
+    address = url if isinstance(url, str) else url.full_url
+    handlers = [urllib.request.ProxyHandler({})] if is_loopback(address) else []
+    response: http.client.HTTPResponse = urllib.request.build_opener(*handlers).open(
+        url, timeout=timeout
     )
-
-
-def base_url(server: str) -> str:
-    """Returns a server's address with its scheme and without a trailing slash."""
-    return (server if "://" in server else f"http://{server}").rstrip("/")
+    return response

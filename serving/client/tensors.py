@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes  # noqa: F401  # gives numpy the name bfloat16
 import numpy as np
 
 from serving.client.errors import InvalidRequestError, ScaledPixelsError
 from serving.client.interface import Signature, TensorSpec
-from serving.model_server.errors import Code
+from serving.status import Code
 
 _DTYPES = {"float": "float32", "double": "float64", "half": "float16"}
 _IMAGE_CHANNELS = (1, 3, 4)
@@ -27,7 +28,7 @@ def input_arrays(inputs: Mapping[str, Any], signature: Signature) -> dict[str, n
     """`inputs` as arrays of the signature's dtypes.
 
     Raises InvalidRequestError for names or values that the signature does not take, and
-    ScaledPixelsError for images whose largest pixel is at most 1.
+    ScaledPixelsError for images whose largest pixel is above 0 and at most 1.
     """
     if inputs.keys() != signature.inputs.keys():
         raise InvalidRequestError(
@@ -46,7 +47,8 @@ def _input_array(alias: str, value: Any, spec: TensorSpec) -> np.ndarray:
         raise InvalidRequestError(
             Code.INVALID_ARGUMENT, f"input {alias!r} must be {spec.dtype}: {error}"
         ) from error
-    if _holds_images(spec) and array.size and array.max() <= 1:
+    # A black image is the same scaled or not.
+    if _holds_images(spec) and array.size and 0 < array.max() <= 1:
         raise ScaledPixelsError(
             Code.INVALID_ARGUMENT,
             f"no pixel of input {alias!r} is above 1, but the model takes 0 to 255 and scales "

@@ -2,12 +2,17 @@
 
 import socket
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from serving.addresses import bare_host
+
 # The newest release of TensorFlow Serving that was published as an image when this was written.
 DEFAULT_IMAGE = "tensorflow/serving:2.20.0"
+
+LOOPBACK = "127.0.0.1"
 
 # Polling faster than a second is not TensorFlow Serving's to offer. A model that does not load is
 # not tried again: the answer is wanted now.
@@ -43,7 +48,7 @@ class Launch:
 
     grpc_port: int = 0
     rest_port: int = 0
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     flags: tuple[str, ...] = SERVER_FLAGS
     config_name: str = ""
     base_path: str = ""
@@ -58,11 +63,11 @@ class ServerMissingError(Exception):
 
 
 class ModelServer(ABC):
-    """A model server in a process or container of its own, on loopback.
+    """A model server in a process or container of its own, on this machine.
 
     Attributes:
         description: the kind of server and its version, image or path.
-        grpc_address: `host:port`, once started.
+        grpc_address: `host:port` where it can be asked, once started.
         rest_url: `http://host:port`, once started.
     """
 
@@ -104,24 +109,35 @@ class ModelServer(ABC):
         return False
 
 
-def free_ports(count: int) -> list[int]:
-    """Returns different ports of the loopback interface that nothing listens on right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
+def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
+    """Returns different ports of an address of this machine that nothing listens on right now.
+
+    Raises OSError if it is not an address of this machine.
+    """
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(_bound(host, 0)) for _ in range(count)]
         return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
 
 
-def is_free(port: int) -> bool:
-    """Whether a port of the loopback interface could be listened on."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a port of an address of this machine could be listened on."""
+    try:
+        _bound(host, port).close()
+    except OSError:
+        return False
     return True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, _, _, address = socket.getaddrinfo(
+        bare_host(host) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind)
+    try:
+        # For ports that are asked for by number: what was closed just now is not in the way.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(port > 0))
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.addresses import bare_host, join_host_port, reachable_host
 from serving.launch.base import (
     FOR_VALIDATION,
     Launch,
     ModelServer,
     ServerMissingError,
 )
+from serving.launch.engine import check_reach, connect
 from serving.launch.ownership import (
     OWNER_VARIABLE,
     is_orphaned,
@@ -22,46 +24,49 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# An engine that is there answers in milliseconds.
-_PROBE_SECONDS = 1
+# An engine that is there answers in milliseconds, unless it is just being started.
+_PATIENCE_SECONDS = 5
+_PATIENCE_WHEN_ASKED_FOR_SECONDS = 60
 _GRPC, _REST = "8500/tcp", "8501/tcp"
 
 
 class DockerServer(ModelServer):
     """A container with the model's base directory mounted read-only under `/models`."""
 
-    def __init__(self, image: str, *, pull: bool) -> None:
+    def __init__(self, image: str, *, asked_for: bool, folder: Path | None = None) -> None:
         """Finds the engine and the image.
 
         Args:
             image: name and tag.
-            pull: get the image when the engine does not have it.
+            asked_for: wait for an engine that is slow, and get the image when it is not there.
+            folder: that the server must be able to read; None: that is not checked.
 
         Raises:
-            ServerMissingError: no engine answers, or the image is not to be had.
+            ServerMissingError: no engine answers, the image is not to be had, or the engine does
+                not reach the folder.
         """
-        import docker
         from docker.errors import DockerException, ImageNotFound
 
-        try:
-            probe = docker.from_env(timeout=_PROBE_SECONDS)
-            probe.ping()
-        except (DockerException, OSError) as error:
-            raise ServerMissingError(f"no Docker engine answers: {error}") from error
-        try:
-            probe.images.get(image)
-        except ImageNotFound as error:
-            if not pull:
-                raise ServerMissingError(f"the Docker engine has no image {image}") from error
-            _pull(image)
-        except (DockerException, OSError) as error:
-            raise ServerMissingError(f"the Docker engine does not answer: {error}") from error
-        finally:
-            probe.close()
-        self._client: DockerClient = docker.from_env()
+        patience = _PATIENCE_WHEN_ASKED_FOR_SECONDS if asked_for else _PATIENCE_SECONDS
+        self._client: DockerClient = connect(patience)
         self._image = image
         self._container: Container | None = None
         self.description = f"docker image {image}"
+        try:
+            try:
+                self._client.images.get(image)
+            except ImageNotFound as error:
+                if not asked_for:
+                    raise ServerMissingError(f"the Docker engine has no image {image}") from error
+                _pull(self._client, image)
+            if folder is not None:
+                check_reach(self._client, image, folder)
+        except ServerMissingError:
+            self._client.close()
+            raise
+        except (DockerException, OSError) as error:
+            self._client.close()
+            raise ServerMissingError(f"the Docker engine does not answer: {error}") from error
 
     def start(self, base: Path, model_name: str, launch: Launch = FOR_VALIDATION) -> None:
         from docker.errors import DockerException
@@ -80,15 +85,15 @@ class DockerServer(ModelServer):
                 environment={"MODEL_NAME": model_name, "MODEL_BASE_PATH": "/models"},
                 mounts=[mount],
                 ports={
-                    _GRPC: (launch.host, launch.grpc_port),
-                    _REST: (launch.host, launch.rest_port),
+                    _GRPC: (bare_host(launch.host), launch.grpc_port),
+                    _REST: (bare_host(launch.host), launch.rest_port),
                 },
                 labels={OWNER_VARIABLE: owner_mark()},
                 detach=True,
             )
             self._container.reload()
-            self.grpc_address = self._address(_GRPC)
-            self.rest_url = f"http://{self._address(_REST)}"
+            self.grpc_address = self._address(_GRPC, launch.host)
+            self.rest_url = f"http://{self._address(_REST, launch.host)}"
         except (DockerException, OSError) as error:
             raise ServerMissingError(f"{self.description} could not be started: {error}") from error
 
@@ -126,13 +131,13 @@ class DockerServer(ModelServer):
         cache = details.get("inactive_file", details.get("total_inactive_file", 0))
         return float(memory.get("usage", 0) - cache) / 1e6
 
-    def _address(self, port: str) -> str:
+    def _address(self, port: str, host: str) -> str:
         if self._container is None:
             raise ServerMissingError("the container is gone")
         bindings = self._container.ports.get(port) or []
         if not bindings:
             raise ServerMissingError(f"{self.description} does not offer port {port}")
-        return f"127.0.0.1:{bindings[0]['HostPort']}"
+        return join_host_port(reachable_host(host), int(bindings[0]["HostPort"]))
 
     def _remove_orphans(self) -> None:
         for container in self._client.containers.list(all=True, filters={"label": OWNER_VARIABLE}):
@@ -142,12 +147,10 @@ class DockerServer(ModelServer):
                 logger.warning("removed container %s, left by %s", container.short_id, mark)
 
 
-def _pull(image: str) -> None:
-    import docker
+def _pull(client: "DockerClient", image: str) -> None:
     from docker.errors import DockerException
 
     logger.info("pulling %s", image)
-    client = docker.from_env()
     try:
         last = ""
         for event in client.api.pull(image, stream=True, decode=True):
@@ -158,5 +161,3 @@ def _pull(image: str) -> None:
                 logger.info("%s: %s", image, last)
     except DockerException as error:
         raise ServerMissingError(f"image {image} could not be pulled: {error}") from error
-    finally:
-        client.close()

@@ -16,22 +16,33 @@ logger = logging.getLogger(__name__)
 # In the environment of every server process, and a label of every container.
 OWNER_VARIABLE = "INFRA_VALIDATOR_OWNER"
 _FOLDER_PREFIX = "infra-validator-"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_START_TICKS = 22
 
 
 def owner_mark() -> str:
-    """Names this process so that no other, before or after it, is mistaken for it."""
-    return f"{os.getpid()}.{_started(os.getpid())}.{socket.gethostname()}"
+    """Names this process so that no other, before or after it, is mistaken for it.
+
+    Process id, clock ticks from the boot to its start, the boot's id, the namespace that process
+    ids are of, and the host. None of them moves when the clock is set.
+    """
+    pid = os.getpid()
+    return f"{pid}.{_start_ticks(pid)}.{_boot_id()}.{_pid_namespace()}.{socket.gethostname()}"
 
 
 def is_orphaned(mark: str) -> bool:
-    """Whether the process that a mark names ran on this machine and is gone."""
-    pid, _, rest = mark.partition(".")
-    started, _, host = rest.partition(".")
-    if host != socket.gethostname() or not (pid.isdigit() and started.isdigit()):
+    """Whether the process that a mark names ran on this machine and is gone, beyond doubt."""
+    parts = mark.split(".", 4)
+    if len(parts) < 5 or parts[4] != socket.gethostname():
+        return False
+    pid, ticks, boot_id, namespace, _ = parts
+    if boot_id != _boot_id():
+        return True
+    if namespace != _pid_namespace() or not pid.isdigit():
         return False
     try:
-        return _started(int(pid)) != int(started)
-    except psutil.NoSuchProcess:
+        return str(_start_ticks(int(pid))) != ticks
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
@@ -47,9 +58,21 @@ def remove_orphaned_processes() -> None:
             continue
 
 
-def _started(pid: int) -> int:
-    """Returns when a process was started, in hundredths of a second, the kernel's own precision."""
-    return round(psutil.Process(pid).create_time() * 100)
+def _start_ticks(pid: int) -> int:
+    """Reads when a process was started, in clock ticks since the boot (proc(5), field 22)."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    # The second field, the name, is in parentheses and may hold spaces and parentheses.
+    after_name = stat.rpartition(")")[2].split()
+    return int(after_name[_START_TICKS - 3])
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()
+
+
+def _pid_namespace() -> str:
+    link = Path("/proc/self/ns/pid").readlink()
+    return "".join(character for character in str(link) if character.isdigit())
 
 
 def orphaned_folders(root: Path) -> list[Path]:

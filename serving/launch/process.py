@@ -13,8 +13,10 @@ from pathlib import Path
 
 import psutil
 
+from serving.addresses import bare_host, join_host_port, reachable_host
 from serving.launch.base import (
     FOR_VALIDATION,
+    LOOPBACK,
     Launch,
     ModelServer,
     ServerMissingError,
@@ -26,6 +28,7 @@ from serving.launch.ownership import (
     owner_mark,
     remove_orphaned_processes,
 )
+from serving.machine import usable_cpus
 
 BINARY = "tensorflow_model_server"
 _EMBEDDED_MODULE = "serving.model_server"
@@ -51,6 +54,7 @@ class ProcessServer(ModelServer):
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._ports: list[int] = []
+        self._host = LOOPBACK
         self._log: Path | None = None
 
     @abstractmethod
@@ -61,17 +65,18 @@ class ProcessServer(ModelServer):
         """Returns the process's environment."""
         return {**os.environ, OWNER_VARIABLE: owner_mark()}
 
-    def address_flags(self, host: str) -> list[str]:
-        """Returns what makes it listen on one address only, where it can."""
+    def own_flags(self, host: str) -> list[str]:
+        """Returns flags that other servers do not need, for one that listens on a host."""
         return []
 
     def start(self, base: Path, model_name: str, launch: Launch = FOR_VALIDATION) -> None:
         remove_orphaned_processes()
-        free = free_ports(2)
+        free = free_ports(2, launch.host)
         grpc_port, rest_port = launch.grpc_port or free[0], launch.rest_port or free[1]
-        self._ports = [grpc_port, rest_port]
-        self.grpc_address = f"127.0.0.1:{grpc_port}"
-        self.rest_url = f"http://127.0.0.1:{rest_port}"
+        self._ports, self._host = [grpc_port, rest_port], launch.host
+        host = reachable_host(launch.host)
+        self.grpc_address = join_host_port(host, grpc_port)
+        self.rest_url = f"http://{join_host_port(host, rest_port)}"
         self._log = launch.log or base.parent / "server.log"
         flags = [
             f"--port={grpc_port}",
@@ -79,7 +84,7 @@ class ProcessServer(ModelServer):
             f"--model_name={model_name}",
             f"--model_base_path={base}",
             *([f"--model_config_file={base / launch.config_name}"] if launch.config_name else []),
-            *self.address_flags(launch.host),
+            *self.own_flags(launch.host),
             *launch.flags,
         ]
         wrapper = [sys.executable, "-S", "-E", "-c", _DIE_WITH_PARENT, str(os.getpid())]
@@ -125,7 +130,7 @@ class ProcessServer(ModelServer):
             return 0.0
 
     def lost_its_port(self) -> bool:
-        return not all(is_free(port) for port in self._ports)
+        return not all(is_free(port, self._host) for port in self._ports)
 
     def _group_exists(self) -> bool:
         # A child that has ended counts until it is waited for.
@@ -156,6 +161,17 @@ class BinaryServer(ProcessServer):
     def command(self) -> list[str]:
         return [self._path]
 
+    def own_flags(self, host: str) -> list[str]:
+        """Sizes its pools by a container's processor time, which it does not look at itself."""
+        cpus = usable_cpus()
+        if cpus == len(os.sched_getaffinity(0)):
+            return []
+        return [
+            f"--tensorflow_session_parallelism={cpus}",
+            f"--rest_api_num_threads={4 * cpus}",
+            f"--grpc_max_threads={4 * cpus}",
+        ]
+
 
 class EmbeddedServer(ProcessServer):
     """This project's own server, `python -m serving.model_server`."""
@@ -167,8 +183,8 @@ class EmbeddedServer(ProcessServer):
     def command(self) -> list[str]:
         return [sys.executable, "-m", _EMBEDDED_MODULE]
 
-    def address_flags(self, host: str) -> list[str]:
-        return [f"--listen_address={host}"]
+    def own_flags(self, host: str) -> list[str]:
+        return [f"--listen_address={bare_host(host)}"]
 
     def environment(self) -> dict[str, str]:
         """Adds the folder that holds the package, since the process runs elsewhere."""

@@ -1,6 +1,7 @@
 """Which model server is used, and why."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from serving.launch.base import ModelServer, ServerKind, ServerMissingError
 from serving.launch.docker import DockerServer
@@ -16,24 +17,31 @@ class Choice:
     why: str
 
 
-def choose_server(kind: ServerKind, docker_image: str) -> Choice:
+def choose_server(kind: ServerKind, docker_image: str, folder: Path | None = None) -> Choice:
     """Returns the server that was asked for, or the first that is really there.
 
     `auto` prefers what production runs: the image, then the binary, then the embedded server. It
     never pulls an image.
 
+    Args:
+        kind: of server.
+        docker_image: for `docker`.
+        folder: that the server must be able to read; a container of an engine that does not see it
+            is passed over by `auto`.
+
     Raises:
         ServerMissingError: the server that was asked for is not there.
     """
     if kind is ServerKind.DOCKER:
-        return Choice(kind, DockerServer(docker_image, pull=True), "asked for")
+        return Choice(kind, DockerServer(docker_image, asked_for=True, folder=folder), "asked for")
     if kind is ServerKind.BINARY:
         return Choice(kind, BinaryServer(), "asked for")
     if kind is ServerKind.EMBEDDED:
         return Choice(kind, EmbeddedServer(), "asked for")
     missing = []
     try:
-        return Choice(ServerKind.DOCKER, DockerServer(docker_image, pull=False), "first choice")
+        server = DockerServer(docker_image, asked_for=False, folder=folder)
+        return Choice(ServerKind.DOCKER, server, "first choice")
     except ServerMissingError as reason:
         missing.append(str(reason))
     try:

@@ -6,24 +6,28 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from pydantic import BaseModel, Field
 
-from serving.client.status import ServerUnreachableError, live_states
+from serving.addresses import join_host_port, reachable_host
+from serving.client.errors import ModelFailedError, NotAvailableError, UnavailableError
+from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.launch.base import (
     Launch,
     ModelServer,
     ServerKind,
     ServerMissingError,
+    free_ports,
     is_free,
 )
 from serving.launch.selection import Choice, choose_server
+from serving.status import VersionStatus
 from serving.versions.labels import CONFIG_NAME, Labels, listed_versions, read_labels
 from serving.versions.store import VersionStore
 
-_POLL_SECONDS = 0.2
 _WATCH_SECONDS = 1.0
 # Pushed versions are whole and were tried; what fails to load may have met a full memory.
 _FLAGS = (
@@ -154,29 +158,37 @@ def serving(
             log=log,
         )
         if address.ui_port is not None:
-            state.ui = f"http://{address.host}:{address.ui_port}"
+            page_host = reachable_host(address.host)
+            state.ui = f"http://{join_host_port(page_host, address.ui_port)}"
             _start_page(stack, address.host, address.ui_port, choice.server.rest_url, name)
         yield state, choice.server
 
 
 def watch(state: Serving, server: ModelServer, talk: TextIO) -> None:
-    """Says which versions come and go, for as long as the server runs.
+    """Says which versions come and go, and which are not served and why, while the server runs.
 
     Raises:
         ServerFailedError: the server ended by itself.
     """
+    told: set[VersionStatus] = set()
     while True:
         time.sleep(_WATCH_SECONDS)
         if not server.is_running():
             raise ServerFailedError(_ended(server))
         try:
-            available = _available(server, state.model_name)
-        except ServerUnreachableError:
+            known = known_versions(server.rest_url, state.model_name)
+        except UnavailableError:
             continue
+        available = [number for number, status in known.items() if status.is_available]
         if available != state.versions:
             state.versions = available
             listed = ", ".join(map(str, available)) or "none"
             print(f"versions now served: {listed}", file=talk, flush=True)
+        failed = {status for status in known.values() if status.has_failed}
+        for status in sorted(failed - told, key=lambda status: status.version):
+            why = " ".join(status.message.split())
+            print(f"version {status.version} is not served: {why}", file=talk, flush=True)
+        told = failed
 
 
 def _wanted_versions(store: VersionStore) -> set[int]:
@@ -195,8 +207,15 @@ def _check_ports(address: Address) -> None:
     ports = [port for port in named.values() if port]
     if len(set(ports)) < len(ports):
         raise CannotServeError(f"{', '.join(named)} must differ")
+    try:
+        free_ports(1, address.host)
+    except OSError as error:
+        raise CannotServeError(
+            f"cannot listen on {address.host}: {error.strerror or error}; --host takes an address "
+            "of this machine"
+        ) from error
     for flag, port in named.items():
-        if port and not is_free(port):
+        if port and not is_free(port, address.host):
             raise CannotServeError(
                 f"port {port} is taken by another program; choose another one with {flag}"
             )
@@ -212,7 +231,7 @@ def _choose(request: Request) -> Choice:
         if request.public_key:
             choice = choose_server(ServerKind.EMBEDDED, request.docker_image)
             return replace(choice, why="only it verifies signatures")
-        return choose_server(request.kind, request.docker_image)
+        return choose_server(request.kind, request.docker_image, request.directory)
     except ServerMissingError as error:
         raise CannotServeError(f"{error}; --model-server auto takes what there is") from error
 
@@ -263,29 +282,22 @@ def _start_page(stack: ExitStack, host: str, port: int, rest_url: str, model_nam
 def _wait_until_available(
     server: ModelServer, model_name: str, wanted: set[int], limit_seconds: float
 ) -> None:
-    deadline = time.monotonic() + limit_seconds
-    while True:
-        running = server.is_running()
-        try:
-            states = live_states(server.rest_url, model_name)
-        except ServerUnreachableError:
-            states = {}
-        if all(number in states and states[number].state == "AVAILABLE" for number in wanted):
-            return
-        failed = next((state.error for state in states.values() if state.error), "")
-        if not running:
+    def check() -> None:
+        if not server.is_running():
             raise ServerFailedError(_ended(server))
-        if time.monotonic() > deadline:
-            raise ServerFailedError(
-                f"the model is not AVAILABLE after {limit_seconds:g} s "
-                f"(infra_validation.max_load_seconds): {failed or 'the server does not say why'}"
-            )
-        time.sleep(_POLL_SECONDS)
 
-
-def _available(server: ModelServer, model_name: str) -> list[int]:
-    states = live_states(server.rest_url, model_name)
-    return sorted((n for n, state in states.items() if state.state == "AVAILABLE"), reverse=True)
+    try:
+        wait_until_available(
+            partial(fetch_status, server.rest_url, model_name),
+            limit_seconds,
+            "the model",
+            wanted=wanted,
+            check=check,
+        )
+    except ModelFailedError as error:
+        raise ServerFailedError(error.message) from error
+    except NotAvailableError as error:
+        raise ServerFailedError(f"{error.message} (infra_validation.max_load_seconds)") from error
 
 
 def _ended(server: ModelServer) -> str:

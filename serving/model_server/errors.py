@@ -1,30 +1,8 @@
-"""The one error type of the model server, with gRPC's canonical codes."""
+"""The one error type of the model server."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-
-class Code(IntEnum):
-    """Canonical status codes, numbered as in gRPC (google.rpc.Code)."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
+from serving.status import Code
 
 
 class ServingError(Exception):

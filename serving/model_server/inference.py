@@ -18,7 +18,8 @@ from tensorflow_serving.apis import (
 from serving.model_server import signatures as rules
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.servable import Servable
-from serving.model_server.tensor_proto import array_from_proto, fill_proto
+from serving.model_server.tensor_proto import array_from_proto
+from serving.tensors import fill_proto
 
 
 def predict(servable: Servable, request: Any, as_content: bool = False) -> Any:

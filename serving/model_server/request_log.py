@@ -26,7 +26,7 @@ from serving.model_server.inference import fill_classification, fill_regression
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Servable
 from serving.model_server.signatures import DEFAULT_SIGNATURE, Classification
-from serving.model_server.tensor_proto import fill_proto
+from serving.tensors import fill_proto
 
 _logger = logging.getLogger(__name__)
 

@@ -4,31 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
-from enum import IntEnum
 
-from serving.model_server.errors import Code, ServingError
-
-
-class State(IntEnum):
-    """States of a version, numbered as in `get_model_status.proto`."""
-
-    UNKNOWN = 0
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """State of one version; `code` and `message` say why it ended, if it ended in error."""
-
-    version: int
-    state: State
-    code: Code = Code.OK
-    message: str = ""
+from serving.model_server.errors import ServingError
+from serving.status import Code, State, VersionStatus
 
 
 class StateMonitor:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _PAGE = Path(__file__).with_name("page.html")
 _MAX_BYTES = 64 << 20
-_LOCAL_HOSTS = ("127.0.0.1", "localhost", "testserver")
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 _HEADERS: Mapping[str, str] = {
     # The page is whole in itself; nothing it shows may load anything else.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -46,30 +46,32 @@ class _Refused(Exception):
         self.status = status
 
 
-def ui_app(rest_url: str, model_name: str, *, local_only: bool = True) -> Starlette:
+def ui_app(rest_url: str, model_name: str, *, host: str | None = "127.0.0.1") -> Starlette:
     """Makes the application.
 
     Args:
         rest_url: of the model server.
         model_name: the model that is asked.
-        local_only: answer only what was addressed to this machine by a local name, so that no
-            other web site can have the browser talk to it under a name of its own.
+        host: a loopback address that it listens on: only what was addressed to that or to another
+            local name is answered, so that no other web site can have the browser talk to it under
+            a name of its own. None: it listens elsewhere, and answers to all names.
     """
-    allowed = list(_LOCAL_HOSTS) if local_only else ["*"]
-    connect = partial(_client, rest_url, model_name)
+    allowed = ["*"] if host is None else [*_LOCAL_HOSTS, host]
+    # A person waits: a server that is not there is told at once.
+    client = RestClient(rest_url, model_name, timeout=20.0, retries=Retries(attempts=2))
 
     async def page(_request: Request) -> Response:
         return Response(_PAGE.read_text(), media_type="text/html", headers=_HEADERS)
 
     async def model(_request: Request) -> Response:
-        return await _answered(partial(_status, connect, model_name))
+        return await _answered(partial(_status, client, model_name))
 
     async def classify(request: Request) -> Response:
         try:
             content = await _body(request)
         except _Refused as refused:
             return _refusal(refused)
-        return await _answered(partial(_classify, connect, model_name, content))
+        return await _answered(partial(_classify, client, model_name, content))
 
     return Starlette(
         routes=[
@@ -79,11 +81,6 @@ def ui_app(rest_url: str, model_name: str, *, local_only: bool = True) -> Starle
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
     )
-
-
-def _client(rest_url: str, model_name: str) -> ModelClient:
-    # A person waits: a server that is not there is told at once. A client is for one thread.
-    return RestClient(rest_url, model_name, timeout=20.0, retries=Retries(attempts=2))
 
 
 async def _body(request: Request) -> bytes:
@@ -124,29 +121,21 @@ def _refusal(refused: _Refused) -> Response:
     return JSONResponse({"error": str(refused)}, refused.status, headers=_HEADERS)
 
 
-def _status(connect: partial[ModelClient], model_name: str) -> dict[str, object]:
-    client = connect()
-    try:
-        return {"model": model_name, "version": _newest(client)}
-    finally:
-        client.close()
+def _status(client: ModelClient, model_name: str) -> dict[str, object]:
+    return {"model": model_name, "version": _newest(client)}
 
 
 def _newest(client: ModelClient) -> int | None:
-    available = (item.version for item in client.status() if item.state == "AVAILABLE")
+    available = (item.version for item in client.status() if item.is_available)
     return max(available, default=None)
 
 
-def _classify(connect: partial[ModelClient], model_name: str, content: bytes) -> dict[str, object]:
+def _classify(client: ModelClient, model_name: str, content: bytes) -> dict[str, object]:
     """Returns labels with scores, best first, and the picture that the model was shown."""
     photo = prepare(content)
-    client = connect()
-    try:
-        # Named, so that the version on the page is the one that answered.
-        version = _newest(client)
-        (scores,) = client.classify([{"image": photo.png}], "classify", version)
-    finally:
-        client.close()
+    # Named, so that the version on the page is the one that answered.
+    version = _newest(client)
+    (scores,) = client.classify([{"image": photo.png}], "classify", version)
     return {
         "model": model_name,
         "version": version,

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from serving.addresses import bare_host, is_loopback, join_host_port
 from serving.ui.app import ui_app
 
 _START_SECONDS = 20.0
 _POLL_SECONDS = 0.02
-_LOCAL = ("127.0.0.1", "localhost")
 
 
 class UiFailedError(Exception):
@@ -33,7 +33,8 @@ def ui_server(host: str, port: int, rest_url: str, model_name: str) -> Iterator[
     Raises:
         UiFailedError: the port cannot be had.
     """
-    app = ui_app(rest_url, model_name, local_only=host in _LOCAL)
+    host = bare_host(host)
+    app = ui_app(rest_url, model_name, host=host if is_loopback(host) else None)
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
     )
@@ -42,7 +43,7 @@ def ui_server(host: str, port: int, rest_url: str, model_name: str) -> Iterator[
     deadline = time.monotonic() + _START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise UiFailedError(f"the page cannot be served on {host}:{port}")
+            raise UiFailedError(f"the page cannot be served on {join_host_port(host, port)}")
         time.sleep(_POLL_SECONDS)
     try:
         yield

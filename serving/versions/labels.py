@@ -8,6 +8,7 @@ the label leaves stays listed until the next change, so that no request meets a 
 
 import json
 import logging
+import re
 from collections.abc import Callable
 
 from pydantic import BaseModel, Field
@@ -42,8 +43,39 @@ class UnknownVersionError(ValueError):
 
 def read_labels(store: VersionStore) -> Labels | None:
     """Returns the labels of a model, or None while it has no `models.config`."""
-    text = store.storage.read(_LABELS)
-    return Labels.model_validate_json(text) if text is not None else None
+    try:
+        text = store.storage.read(_LABELS)
+        return Labels.model_validate_json(text) if text is not None else None
+    except store.storage.unreadable as error:
+        logger.warning(
+            "%s cannot be read, labels are taken from %s: %s",
+            store.storage.uri(_LABELS),
+            CONFIG_NAME,
+            str(error).partition("\n")[0],
+        )
+        return _labels_in_config(store)
+
+
+def _labels_in_config(store: VersionStore) -> Labels | None:
+    """Reads back what `render_config` wrote."""
+    try:
+        text = store.storage.read(CONFIG_NAME) or ""
+        (name,) = re.findall(r"^    name: (\".*\")$", text, re.MULTILINE)
+        (base_path,) = re.findall(r"^    base_path: (\".*\")$", text, re.MULTILINE)
+        labels = re.findall(
+            r"^    version_labels { key: (\".*\") value: (\d+) }$", text, re.MULTILINE
+        )
+        return Labels(
+            model_name=json.loads(name),
+            base_path=json.loads(base_path),
+            labels={json.loads(label): int(number) for label, number in labels},
+            leaving=[
+                int(number) for number in re.findall(r"^        versions: (\d+)$", text, re.M)
+            ],
+        )
+    except store.storage.unreadable as error:
+        logger.warning("%s cannot be read: %s", store.storage.uri(CONFIG_NAME), error)
+        return None
 
 
 def listed_versions(store: VersionStore) -> set[int]:
@@ -110,6 +142,18 @@ def refresh_config(store: VersionStore) -> None:
     state.labels = {label: number for label, number in state.labels.items() if number in served}
     state.leaving = served[1:2]
     _write(store, state)
+
+
+def ensure_listed(store: VersionStore, version: int) -> None:
+    """Makes up for a push that could not write `models.config` any more, because of a full disk."""
+    served = store.served()
+    try:
+        text = store.storage.read(CONFIG_NAME)
+    except ValueError:
+        text = ""
+    if text is not None and served[0].number == version and f"versions: {version}\n" not in text:
+        with store.storage.lock():
+            refresh_config(store)
 
 
 def _check_served(store: VersionStore, version: int) -> None:

@@ -12,17 +12,18 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from files.lock import is_locked, locked
-from files.whole import flush, write_whole
+from files.whole import flush, replacing
+from serving.versions.permissions import Permissions
 from serving.versions.record import checksums_of
-from serving.versions.storage import PublishError, Storage, differences
+from serving.versions.storage import PublishError, Storage, differences, not_pushed
 
 logger = logging.getLogger(__name__)
 
-_LOCK = ".versions/lock"
+LOCK = Path(".versions/lock")
 _STAGING = ".staging-"
 _REMOVING = ".removing-"
 
@@ -30,14 +31,18 @@ _REMOVING = ".removing-"
 class LocalStorage(Storage):
     """A base directory that is reached through the operating system."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, permissions: Permissions) -> None:
         super().__init__(str(base))
         self._base = base
+        self._permissions = permissions
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Waits for and holds the directory's lock."""
-        with locked(self._base / _LOCK):
+        self._make_folder(self._base / LOCK.parent)
+        with locked(self._base / LOCK):
+            with suppress(PermissionError):
+                self._permissions.apply(self._base / LOCK)
             yield
 
     def names(self, folder: str = "") -> list[str]:
@@ -56,7 +61,11 @@ class LocalStorage(Storage):
             return None
 
     def write(self, path: str, text: str) -> None:
-        write_whole(self._base / path, text)
+        target = self._base / path
+        self._make_folder(target.parent)
+        with replacing(target) as partial:
+            partial.write_text(text)
+            self._permissions.apply(partial)
 
     @contextmanager
     def stage(self, source: Path, checksums: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
@@ -78,9 +87,9 @@ class LocalStorage(Storage):
                     # While it is held, no other push takes the folder for a leftover.
                     stack.enter_context(locked(staging))
                 stack.callback(shutil.rmtree, staging, ignore_errors=True)
-                _copy_durably(source, staging)
+                self._copy_durably(source, staging)
             except OSError as error:
-                raise PublishError(_sentence(self.base, error)) from error
+                raise PublishError(not_pushed(self.base, error)) from error
             copied = checksums_of(staging)
             if copied != dict(checksums):
                 raise PublishError(
@@ -92,8 +101,9 @@ class LocalStorage(Storage):
     def copy_in(self, source: Path, folder: str) -> None:
         target = self._base / folder
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        _copy_durably(source, target)
+        self._make_folder(target.parent)
+        target.mkdir()
+        self._copy_durably(source, target)
 
     def checksums(self, folder: str) -> dict[str, str]:
         return checksums_of(self._base / folder)
@@ -115,6 +125,23 @@ class LocalStorage(Storage):
     def uri(self, folder: str) -> str:
         return str(self._base / folder)
 
+    def _make_folder(self, path: Path) -> None:
+        self._permissions.make_folder(path)
+
+    def _copy_durably(self, source: Path, target: Path) -> None:
+        """Copies a tree into an existing folder and waits until all of it is on disk."""
+        for path in sorted(source.rglob("*")):
+            copy = target / path.relative_to(source)
+            if path.is_dir():
+                copy.mkdir()
+                continue
+            shutil.copyfile(path, copy)
+            self._permissions.apply(copy)
+            flush(copy)
+        for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:
+            self._permissions.apply(folder)
+            flush(folder)
+
     def _clear_leftovers(self) -> None:
         for name in self.names():
             path = self._base / name
@@ -128,21 +155,3 @@ def _is_dead(staging: Path) -> bool:
         return not is_locked(staging)
     except FileNotFoundError:
         return False
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    """Copies a tree into an existing directory and waits until all of it is on disk."""
-    for path in sorted(source.rglob("*")):
-        copy = target / path.relative_to(source)
-        if path.is_dir():
-            copy.mkdir()
-            continue
-        shutil.copyfile(path, copy)
-        flush(copy)
-    for directory in [target, *(path for path in target.rglob("*") if path.is_dir())]:
-        flush(directory)
-
-
-def _sentence(base: str, error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    return f"Could not push to {base}: {error.strerror or error}{where}. Nothing was pushed."

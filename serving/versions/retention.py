@@ -42,7 +42,7 @@ def prune(store: VersionStore, keep: int, live: Collection[int] = ()) -> list[in
 def _unneeded(store: VersionStore, keep: int, live: Collection[int]) -> list[Version]:
     """Returns the versions whose directories can go, oldest first."""
     versions = store.versions()
-    served = [v for v in versions if v.state is VersionState.SERVED]
+    served = [v for v in versions if v.state is VersionState.PRESENT]
     last = {version.number for version in served[: max(keep, _LEAST)]}
     state = read_labels(store)
     labelled = set(state.labels.values()) if state else set()

@@ -7,11 +7,19 @@ from pathlib import Path
 
 
 class PublishError(Exception):
-    """A push that could not be done; nothing of it is visible to a server."""
+    """A push that failed; the message says whether anything of it is visible to a server."""
 
 
 class Storage(ABC):
-    """A model's base directory. Paths given to its methods are relative to it, with `/`."""
+    """A model's base directory. Paths given to its methods are relative to it, with `/`.
+
+    Attributes:
+        errors: what its methods raise when the storage fails; a PublishError is raised besides.
+        unreadable: the same, and what reading raises when a file does not hold what it should.
+    """
+
+    errors: tuple[type[Exception], ...] = (OSError,)
+    unreadable: tuple[type[Exception], ...] = (OSError, ValueError)
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -30,7 +38,10 @@ class Storage(ABC):
 
     @abstractmethod
     def read(self, path: str) -> str | None:
-        """Returns a file's text, or None when there is none."""
+        """Returns a file's text, or None when there is none.
+
+        Raises UnicodeDecodeError when it is not text.
+        """
 
     @abstractmethod
     def write(self, path: str, text: str) -> None:
@@ -78,3 +89,10 @@ def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
         f"{path} differs" for path in expected if found.get(path, expected[path]) != expected[path]
     ]
     return ", ".join(parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
+
+
+def not_pushed(base: str, error: Exception) -> str:
+    """Says that a push failed before anything was visible, and why."""
+    where = getattr(error, "filename", None)
+    why = getattr(error, "strerror", None) or error
+    return f"Could not push to {base}: {why}{f' ({where})' if where else ''}. Nothing was pushed."

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from serving.versions.file_systems import network_file_system
+from serving.versions.permissions import Permissions
 from serving.versions.record import VersionRecord
 from serving.versions.storage import Storage
 
@@ -23,7 +23,7 @@ _INT64_MAX = 2**63 - 1
 class VersionState(StrEnum):
     """Where a version stands; the name of its directory decides, the record explains."""
 
-    SERVED = "served"  # its directory has a model and a name that a server parses as a version
+    PRESENT = "present"  # its directory has a model and a name that a server parses as a version
     INCOMPLETE = "incomplete"  # the directory is there, the model is not: a remote push died
     ROLLED_BACK = "rolled_back"
     PRUNED = "pruned"
@@ -44,15 +44,21 @@ class Version:
         """Whether its content must not come back: taken back, and not put back by hand since."""
         noted = self.record is not None and self.record.rolled_back is not None
         return self.state is VersionState.ROLLED_BACK or (
-            noted and self.state is not VersionState.SERVED
+            noted and self.state is not VersionState.PRESENT
         )
 
 
 class VersionStore:
     """A model's base directory, `<base>/<version>/`, with its records in `<base>/.versions/`."""
 
-    def __init__(self, base: str | Path) -> None:
-        self.storage: Storage = _open_storage(base)
+    def __init__(self, base: str | Path, permissions: Permissions | None = None) -> None:
+        """Opens a directory, which need not exist.
+
+        Args:
+            base: a path, or a URI that `tf.io.gfile` knows.
+            permissions: of what is written there; None: all may read it.
+        """
+        self.storage: Storage = _open_storage(base, permissions or Permissions())
 
     def versions(self) -> list[Version]:
         """Returns every version that is there or was, newest first."""
@@ -68,7 +74,7 @@ class VersionStore:
             record = records.get(number)
             if number in served:
                 complete = self.storage.exists(f"{served[number]}/saved_model.pb")
-                state = VersionState.SERVED if complete else VersionState.INCOMPLETE
+                state = VersionState.PRESENT if complete else VersionState.INCOMPLETE
             elif number in rolled_back:
                 state = VersionState.ROLLED_BACK
             elif record is not None and record.pruned_at is not None:
@@ -82,7 +88,7 @@ class VersionStore:
 
     def served(self) -> list[Version]:
         """Returns the versions that a server may load, newest first."""
-        return [version for version in self.versions() if version.state is VersionState.SERVED]
+        return [version for version in self.versions() if version.state is VersionState.PRESENT]
 
     def newest_served(self) -> Version | None:
         """Returns the newest served version that has a record, the baseline of the next model."""
@@ -108,8 +114,14 @@ class VersionStore:
     def next_number(self) -> int:
         """Returns the UNIX time, or one more than the highest number ever used if that is later."""
         used = [version.number for version in self.versions()]
-        used.append(int(self.storage.read(_HIGHEST) or 0))
-        return max(int(time.time()), max(used) + 1)
+        return max(int(time.time()), max([self._highest(), *used]) + 1)
+
+    def _highest(self) -> int:
+        try:
+            return int(self.storage.read(_HIGHEST) or 0)
+        except self.storage.unreadable as error:
+            logger.warning("%s is not a number: %s", self.storage.uri(_HIGHEST), error)
+            return 0
 
     def write_highest(self, number: int) -> None:
         """Remembers that a number is used, whatever becomes of its version."""
@@ -150,15 +162,21 @@ class VersionStore:
         records = {}
         for name in self.storage.names(_RECORDS):
             number = _as_version(name.removesuffix(".json")) if name.endswith(".json") else None
-            text = self.storage.read(f"{_RECORDS}/{name}") if number is not None else None
-            if number is None or text is None:
-                continue
-            try:
-                records[number] = VersionRecord.model_validate_json(text)
-            except ValidationError as error:
-                path = self.storage.uri(f"{_RECORDS}/{name}")
-                logger.warning("%s is no version record and is passed over: %s", path, error)
+            record = self._record(f"{_RECORDS}/{name}") if number is not None else None
+            if number is not None and record is not None:
+                records[number] = record
         return records
+
+    def _record(self, path: str) -> VersionRecord | None:
+        try:
+            text = self.storage.read(path)
+            return VersionRecord.model_validate_json(text) if text is not None else None
+        except self.storage.unreadable as error:
+            why = str(error).partition("\n")[0]
+            logger.warning(
+                "%s is not a version record, it is skipped: %s", self.storage.uri(path), why
+            )
+            return None
 
 
 def _as_version(name: str) -> int | None:
@@ -172,7 +190,7 @@ def _name_in(directory: str) -> str:
     return directory.rstrip("/").rpartition("/")[2]
 
 
-def _open_storage(base: str | Path) -> Storage:
+def _open_storage(base: str | Path, permissions: Permissions) -> Storage:
     """Returns the storage for a local path, or for any URI that `tf.io.gfile` knows."""
     # Imported here so that asking for a local directory never imports TensorFlow.
     text = str(base)
@@ -180,6 +198,11 @@ def _open_storage(base: str | Path) -> Storage:
         from serving.versions.remote_storage import RemoteStorage
 
         return RemoteStorage(text.rstrip("/"))
+    path = Path(text.removeprefix("file://")).absolute()
+    if (file_system := network_file_system(path)) is not None:
+        from serving.versions.mounted_storage import MountedStorage
+
+        return MountedStorage(path, permissions, file_system)
     from serving.versions.local_storage import LocalStorage
 
-    return LocalStorage(Path(text.removeprefix("file://")).absolute())
+    return LocalStorage(path, permissions)

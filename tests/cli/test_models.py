@@ -70,7 +70,7 @@ def test_list_shows_versions_newest_first_with_their_records(
     assert "0.9123" in text
     assert "run-b" in text
     assert [entry["version"] for entry in listing["versions"]] == [second, first]
-    assert listing["versions"][0]["state"] == "served"
+    assert listing["versions"][0]["state"] == "present"
     assert listing["versions"][0]["record"]["spans"] == [2]
 
 

@@ -18,6 +18,7 @@ from serving.client.grpc_client import GrpcClient
 from serving.client.interface import ModelClient
 from serving.client.rest_client import RestClient
 from serving.client.retry import Retries
+from serving.status import State, VersionStatus
 from tests.integration.conftest import CONFORMANCE, ModelServerProcess, free_port
 
 pytestmark = pytest.mark.integration
@@ -56,9 +57,9 @@ def connect(
 
 def test_status_lists_versions_newest_first(connect: Connect) -> None:
     client = connect("half_plus")
-    assert [(item.version, item.state) for item in client.status()] == [
-        (2, "AVAILABLE"),
-        (1, "AVAILABLE"),
+    assert client.status() == [
+        VersionStatus(2, State.AVAILABLE),
+        VersionStatus(1, State.AVAILABLE),
     ]
     assert [item.version for item in client.status(1)] == [1]
 
@@ -79,6 +80,8 @@ def test_predictions_by_version_and_label(connect: Connect) -> None:
     assert client.predict({"x": [1.0]}, version=1)["y"].tolist() == [2.5]
     assert client.predict({"x": [1.0]}, label="stable")["y"].tolist() == [2.5]
     assert client.predict({"x": [1.0]}, label="canary")["y"].tolist() == [3.5]
+    assert client.predict({"x": [1.0]}, label="")["y"].tolist() == [3.5]
+    assert client.predict({"x": [1.0]}, version=1, label="")["y"].tolist() == [2.5]
 
 
 def test_several_inputs_and_outputs_of_all_kinds(connect: Connect) -> None:
@@ -118,6 +121,7 @@ def test_images_are_classified_with_labels(connect: Connect) -> None:
 def test_pixels_are_predicted_unless_scaled(connect: Connect) -> None:
     client = connect("fashion")
     images = np.zeros((1, 28, 28, 1), np.float32)
+    images[0, 0, 0, 0] = 1
     with pytest.raises(ScaledPixelsError):
         client.predict({"images": images}, "predict_images")
     images[0, 0, 0, 0] = 255

@@ -100,7 +100,7 @@ _START_AND_WAIT = """
 import sys, time
 from pathlib import Path
 from serving.launch.docker import DockerServer
-server = DockerServer(sys.argv[1], pull=False)
+server = DockerServer(sys.argv[1], asked_for=False)
 server.start(Path(sys.argv[2]), "grey")
 print(server._container.id, flush=True)
 time.sleep(100)
@@ -121,7 +121,7 @@ def test_the_container_of_a_killed_validation_is_removed_by_the_next_one(
     killed.wait()
     assert engine.containers.get(leftover).status == "running"
 
-    server = DockerServer(image, pull=False)
+    server = DockerServer(image, asked_for=False)
     try:
         server.start(model.parent, "grey")
         with pytest.raises(NotFound):

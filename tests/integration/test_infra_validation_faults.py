@@ -125,7 +125,7 @@ def validate_shared(
     validate: Validate, shared_server: SharedServer, monkeypatch: pytest.MonkeyPatch
 ) -> Validate:
     choice = Choice(ServerKind.EMBEDDED, shared_server, "shared")
-    monkeypatch.setattr(validation, "choose_server", lambda kind, image: choice)
+    monkeypatch.setattr(validation, "choose_server", lambda *_: choice)
     return lambda model, **changes: validate(
         model, **({"model_name": f"model-{next(_numbers)}"} | changes)
     )
@@ -307,7 +307,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced_by_another(
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         taken = [occupied.getsockname()[1], free_ports(1)[0]]
         answers = iter([taken])
-        monkeypatch.setattr(process, "free_ports", lambda n: next(answers, None) or free_ports(n))
+        monkeypatch.setattr(process, "free_ports", lambda *a: next(answers, None) or free_ports(*a))
 
         blessing = validate(sound_model, model_server=ServerKind.BINARY)
 

@@ -17,7 +17,6 @@ from kfp import components, local
 from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY
 
-from components.pusher.executor import PushVerdict
 from orchestration.kubeflow.compiler import compile_kubeflow
 from pipeline.evaluation import ACCURACY
 from pipeline.fingerprint import NODES
@@ -25,6 +24,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
 from runs.result import Status, results
+from serving.versions.publish import PushStatus
 from serving.versions.store import VersionStore
 from tests.conftest import SmokeRun
 from tests.integration.soak_results import write_result
@@ -56,8 +56,8 @@ def test_as_processes_it_pushes_and_then_meets_its_own_baseline(
     newest, earlier = results(Path(config.kubeflow.workdir) / "runs")
     first, second = runs
     accuracy = record("kubeflow_local_run", config, runs)
-    assert first["status"] == PushVerdict.PUSHED
-    assert second["status"] in (PushVerdict.PUSHED, PushVerdict.UP_TO_DATE)
+    assert first["status"] == PushStatus.PUSHED
+    assert second["status"] in (PushStatus.PUSHED, PushStatus.UP_TO_DATE)
     assert [run["nodes"] for run in runs] == [len(NODES)] * 2
     assert [run["compared_with_baseline"] for run in runs] == [False, True]
     assert accuracy == smoke_run.result.accuracy
@@ -83,7 +83,7 @@ def test_as_containers_of_the_image_it_pushes(tmp_path: Path) -> None:
     )
     run = execute(package, tmp_path / "first", runner)
     record("kubeflow_local_run_docker", config, [run])
-    assert run["status"] == PushVerdict.PUSHED
+    assert run["status"] == PushStatus.PUSHED
     assert run["nodes"] == len(NODES)
 
 

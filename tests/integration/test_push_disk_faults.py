@@ -20,12 +20,15 @@ pytestmark = [
 _PUSH = """
 import os, sys
 from pathlib import Path
-from serving import versions
+from serving.versions.publish import publish
+from serving.versions.record import Pushed
+from serving.versions.storage import PublishError
+from serving.versions.store import VersionStore
 base, model = map(Path, sys.argv[1:])
-store = versions.VersionStore(base / "model")
+store = VersionStore(base / "model")
 try:
-    versions.publish(store, model, versions.Pushed())
-except versions.PublishError as error:
+    publish(store, model, Pushed())
+except PublishError as error:
     print(error)
     print(store.storage.names(), [version.number for version in store.served()])
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.versions.publish import PublishStatus, publish
+from serving.versions.publish import PushStatus, publish
 from serving.versions.record import Pushed
 from serving.versions.store import Version, VersionStore
 from tests.integration.soak_results import write_result
@@ -17,8 +17,12 @@ from tests.integration.soak_results import write_result
 _PUSH_FOREVER = """
 import os, sys
 from pathlib import Path
-from serving import versions
-versions.settling.SETTLE_SECONDS = 0.0
+from serving.versions import settling
+from serving.versions.publish import publish
+from serving.versions.record import Pushed
+from serving.versions.retention import prune
+from serving.versions.store import VersionStore
+settling.SETTLE_SECONDS = 0.0
 base, work = Path(sys.argv[1]), Path(sys.argv[2])
 store = VersionStore(base)
 for number in range(1000):
@@ -94,7 +98,7 @@ def kill_pushes(folder: Path, kills: int) -> dict[str, int]:
     served = store.served()
     assert all(store.is_intact(version) for version in served)
     outcome = publish(store, _model(folder), Pushed())
-    assert outcome.status is PublishStatus.PUSHED
+    assert outcome.status is PushStatus.PUSHED
     assert outcome.version > max((version.number for version in served), default=0)
     assert [name for name in _names(base) if name.startswith(".")] == [".versions"]
     return {"kills": kills, "left something": leftovers, "versions seen": len(reader.seen)}

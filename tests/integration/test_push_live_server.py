@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -18,7 +19,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from cli.model_versions import listing
 from components.pusher.live_check import LiveCheckError, check_live_server
-from serving.client.status import live_states, wait_until_available
+from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.versions.labels import move_label
 from serving.versions.publish import publish
 from serving.versions.record import Pushed
@@ -163,7 +164,7 @@ def exercise(
     address, url = start(base)
 
     def wait(version: int) -> None:
-        wait_until_available(url, NAME, version, 120)
+        wait_until_available(partial(fetch_status, url, NAME, version=version), 120, NAME)
 
     wait(first)
     randomness = random.Random(7)
@@ -277,7 +278,7 @@ def test_the_live_check_tells_a_version_that_serves_from_one_that_does_not_load(
         check_live_server(server.url, NAME, bad, broken, 5)
     roll_back(pusher.store, bad, "live check failed")
 
-    assert live_states(server.url, NAME)[good].state == "AVAILABLE"
+    assert known_versions(server.url, NAME)[good].is_available
     listed = {entry.version: entry for entry in listing(base, NAME, server.url).versions}
     assert listed[good].live == "AVAILABLE"
     assert listed[bad].live != "AVAILABLE"

@@ -295,6 +295,44 @@ def test_sigterm_ends_it_and_all_that_it_started(served: Served) -> None:
     assert alive == []
 
 
+def test_a_server_on_another_address_is_found_there_past_a_proxy(
+    smoke_run: SmokeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    version = pushed(smoke_run, tmp_path)
+    served = start_serve(
+        tmp_path, version, "--ui", "--model-server", "embedded", "--host", "127.0.0.2"
+    )
+    try:
+        said = "".join(served.said)
+        assert f"REST http://127.0.0.2:{served.ports['rest']}" in said
+        (predict,) = served.commands("python")
+        assert f"--server http://127.0.0.2:{served.ports['rest']}" in predict
+        for api, port in (("--json", served.ports["rest"]), ("--grpc", served.ports["grpc"])):
+            done = run_runner(
+                "predict", str(tmp_path / "example.png"), api, "--server", f"127.0.0.2:{port}"
+            )
+            assert done.returncode == 0, done.stderr
+        listing = run_runner(
+            "models", "list", "--workdir", str(tmp_path), "--json",
+            "--server", f"127.0.0.2:{served.ports['rest']}",
+        )  # fmt: skip
+        assert json.loads(listing.stdout)["versions"][0]["live"] == "AVAILABLE"
+    finally:
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(60) == 0
+
+
+def test_an_address_of_another_machine_is_one_sentence(served: Served) -> None:
+    done = run_runner("serve", "--workdir", str(served.workdir), "--host", "192.0.2.1")
+    assert done.returncode == 2
+    assert "cannot listen on 192.0.2.1" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_nothing_pushed_and_no_server_are_one_sentence_each(tmp_path: Path) -> None:
     empty = run_runner("serve", "--workdir", str(tmp_path))
     assert empty.returncode == 2

@@ -17,10 +17,10 @@ from components.pusher.executor import (
     Executor,
     NotPushedError,
     PushResult,
-    PushVerdict,
     read_result,
 )
 from components.vocabulary import write_vocabulary
+from serving.versions.publish import PushStatus
 from serving.versions.record import checksums_of
 from serving.versions.rollback import roll_back
 from serving.versions.signature import KeyFileError, Verifier
@@ -89,7 +89,7 @@ def push(store: VersionStore) -> Push:
         finally:
             if pushed.get_string_custom_property("status"):
                 assert pushed.get_int_custom_property("pushed") == int(
-                    read_result(pushed).status is PushVerdict.PUSHED
+                    read_result(pushed).status is PushStatus.PUSHED
                 )
         return read_result(pushed)
 
@@ -105,7 +105,7 @@ def test_a_blessed_model_is_pushed_with_its_record(
     assert newest is not None
     assert newest.record is not None
     assert result == PushResult(
-        status=PushVerdict.PUSHED, version=newest.number, destination=newest.directory
+        status=PushStatus.PUSHED, version=newest.number, destination=newest.directory
     )
     assert newest.record.run_id == "run-1"
     assert newest.record.code_revision == "abc"
@@ -121,7 +121,7 @@ def test_a_model_that_evaluator_did_not_bless_is_not_pushed(
 ) -> None:
     result = push(bless(evaluated=False))
 
-    assert result.status is PushVerdict.NOT_BLESSED
+    assert result.status is PushStatus.NOT_BLESSED
     assert "Evaluator did not bless" in result.reasons[0]
     assert store.served() == []
 
@@ -134,7 +134,7 @@ def test_a_model_that_changes_too_many_labels_is_not_pushed(
 
     result = push(bless() | {"diff_blessing": [refused]})
 
-    assert result.status is PushVerdict.NOT_BLESSED
+    assert result.status is PushStatus.NOT_BLESSED
     assert "changes too many labels" in result.reasons[0]
     assert store.served() == []
 
@@ -144,7 +144,7 @@ def test_a_model_that_infra_validation_refused_is_not_pushed_and_its_reasons_are
 ) -> None:
     result = push(bless(validated=False))
 
-    assert result.status is PushVerdict.INFRA_REFUSED
+    assert result.status is PushStatus.INFRA_REFUSED
     assert result.reasons == ["embedded model server: too slow."]
     assert store.served() == []
 
@@ -160,7 +160,7 @@ def test_the_same_model_in_another_run_is_up_to_date(
     first = push(bless(), run_id="run-1")
     second = push(bless(), run_id="run-2")
 
-    assert second.status is PushVerdict.UP_TO_DATE
+    assert second.status is PushStatus.UP_TO_DATE
     assert second.version == first.version
     assert len(store.served()) == 1
 
@@ -184,7 +184,7 @@ def test_a_model_that_was_rolled_back_is_refused(
 
     result = push(bless("bad"), run_id="run-3")
 
-    assert result.status is PushVerdict.REFUSED
+    assert result.status is PushStatus.ROLLED_BACK
     assert "shirts became coats" in result.reasons[0]
 
 
@@ -252,7 +252,7 @@ def test_a_version_that_the_live_server_serves_stays(
 ) -> None:
     result = push(bless(), live_server=live_server("AVAILABLE"), model_name="fashion_mnist")
 
-    assert result.status is PushVerdict.PUSHED
+    assert result.status is PushStatus.PUSHED
     assert [version.number for version in store.served()] == [result.version]
 
 
@@ -265,9 +265,9 @@ def test_a_version_that_the_live_server_gives_up_is_rolled_back(
         bless("bad"), run_id="run-2", live_server=live_server("END"), model_name="fashion_mnist"
     )
 
-    assert result.status is PushVerdict.ROLLED_BACK
+    assert result.status is PushStatus.ROLLED_BACK
     assert "did not serve version" in result.reasons[0]
-    assert "END why" in result.reasons[0]
+    assert "was not loaded: why" in result.reasons[0]
     assert [version.number for version in store.served()] == [good.version]
 
 
@@ -281,7 +281,7 @@ def test_a_version_that_no_live_server_answers_for_is_rolled_back(
         model_name="fashion_mnist",
     )
 
-    assert result.status is PushVerdict.ROLLED_BACK
+    assert result.status is PushStatus.ROLLED_BACK
     assert "no model server answers" in result.reasons[0]
     assert store.served() == []
 
@@ -293,7 +293,7 @@ def test_a_pushed_model_is_signed_where_a_key_is_named(
 
     result = push(bless(), sign_with=str(private))
 
-    assert result.status is PushVerdict.PUSHED
+    assert result.status is PushStatus.PUSHED
     Verifier(public).verify(Path(str(result.destination)), int(str(result.version)))
 
 

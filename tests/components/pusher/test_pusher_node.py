@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from components.pusher.component import Pusher
-from components.pusher.executor import PushResult, PushVerdict, read_result
+from components.pusher.executor import PushResult, read_result
+from serving.versions.publish import PushStatus
 from serving.versions.rollback import roll_back
 from serving.versions.store import VersionStore
 from tests.components.pusher.blesser import Blesser
@@ -43,10 +44,10 @@ def test_every_run_asks_the_serving_directory_anew(
     roll_back(store, None, "bad", allow_last=True)
     rolled_back = run("model")
 
-    assert pushed.status is PushVerdict.PUSHED
-    assert again.status is PushVerdict.UP_TO_DATE
-    assert deleted.status is PushVerdict.PUSHED
-    assert rolled_back.status is PushVerdict.REFUSED
+    assert pushed.status is PushStatus.PUSHED
+    assert again.status is PushStatus.UP_TO_DATE
+    assert deleted.status is PushStatus.PUSHED
+    assert rolled_back.status is PushStatus.ROLLED_BACK
 
 
 def test_the_record_names_the_run(run: Callable[[str], PushResult], tmp_path: Path) -> None:

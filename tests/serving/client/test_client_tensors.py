@@ -63,12 +63,17 @@ def test_other_names_than_the_signatures_are_refused() -> None:
         input_arrays({"y": [1.0]}, IMAGES)
 
 
-@pytest.mark.parametrize("largest", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("largest", [1e-6, 0.5, 1.0])
 def test_pixels_that_were_scaled_already_are_refused(largest: float) -> None:
     images = np.zeros((1, 28, 28, 1), np.float32)
     images[0, 3, 3, 0] = largest
     with pytest.raises(ScaledPixelsError, match="0 to 255"):
         input_arrays({"x": images}, IMAGES)
+
+
+def test_a_black_image_is_sent() -> None:
+    images = np.zeros((1, 28, 28, 1), np.uint8)
+    assert not input_arrays({"x": images}, IMAGES)["x"].any()
 
 
 def test_pixels_from_0_to_255_are_sent() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from serving.client.errors import InvalidRequestError, UnavailableError
 from serving.client.files import Answer, classify_files, find_pictures
 from serving.client.interface import Example, ScoredLabel
-from serving.model_server.errors import Code
+from serving.status import Code
 
 
 class Brightness:

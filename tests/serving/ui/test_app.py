@@ -12,7 +12,9 @@ from serving.ui.app import ui_app
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with TestClient(ui_app("http://127.0.0.1:1", "fashion_mnist")) as client:
+    with TestClient(
+        ui_app("http://127.0.0.1:1", "fashion_mnist"), base_url="http://127.0.0.1"
+    ) as client:
         yield client
 
 
@@ -48,4 +50,7 @@ def test_a_model_server_that_is_gone_is_told(client: TestClient) -> None:
 
 
 def test_other_names_for_this_machine_are_refused(client: TestClient) -> None:
-    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+    for other in ("evil.example", "testserver", "127.0.0.1.evil.example:8502", "[::2]:8502"):
+        assert client.get("/", headers={"host": other}).status_code == 400
+    for local in ("localhost:8502", "127.0.0.1", "[::1]:8502"):
+        assert client.get("/", headers={"host": local}).status_code == 200

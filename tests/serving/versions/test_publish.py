@@ -7,13 +7,16 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from serving.versions.labels import UnknownVersionError
-from serving.versions.publish import PublishOutcome, PublishStatus, publish
+from serving.versions import local_storage
+from serving.versions.labels import UnknownVersionError, move_label, read_labels
+from serving.versions.permissions import Permissions
+from serving.versions.publish import PublishOutcome, PushStatus, publish
 from serving.versions.record import Pushed, checksums_of
 from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
@@ -54,7 +57,7 @@ def test_push_creates_a_complete_version_with_its_record(
 ) -> None:
     outcome = push(store, make_model("a"))
 
-    assert outcome.status is PublishStatus.PUSHED
+    assert outcome.status is PushStatus.PUSHED
     newest = store.newest_served()
     assert newest is not None
     assert newest.number == outcome.version
@@ -67,17 +70,200 @@ def test_push_creates_a_complete_version_with_its_record(
     }
 
 
-def test_other_users_can_read_a_pushed_version(store: VersionStore, make_model: ModelMaker) -> None:
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def modes(root: Path) -> dict[str, str]:
+    """The permission bits of a folder and all that is in it."""
+    paths = [root, *root.rglob("*")]
+    return {str(path.relative_to(root)): f"{path.stat().st_mode & 0o777:o}" for path in paths}
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0o000])
+def test_modes_do_not_depend_on_the_umask(
+    store: VersionStore, make_model: ModelMaker, tmp_path: Path, mask: int
+) -> None:
+    (tmp_path / "stats").mkdir()
+    (tmp_path / "stats" / "FeatureStats.pb").write_bytes(b"")
+    with umask(mask):
+        first = publish(store, make_model("a"), Pushed(), statistics=tmp_path / "stats").version
+        move_label(
+            store, "stable", first, model_name="m", base_path=None, wait_until_loaded=lambda _: None
+        )
+        push(store, make_model("b"))
+        roll_back(store, None, "bad")
+
+    found = modes(Path(store.storage.base))
+    assert {found[name] for name in ("models.config", f"{first}/saved_model.pb")} == {"644"}
+    assert {mode for path, mode in found.items() if (base_of(store) / path).is_file()} == {"644"}
+    assert {mode for path, mode in found.items() if (base_of(store) / path).is_dir()} == {"755"}
+
+
+def base_of(store: VersionStore) -> Path:
+    return Path(store.storage.base)
+
+
+def test_mode_and_group_can_be_chosen(tmp_path: Path, make_model: ModelMaker) -> None:
+    store = VersionStore(tmp_path / "m", Permissions.parse("0640", str(os.getgid())))
+
     directory = Path(str(push(store, make_model("a")).directory))
 
-    assert directory.stat().st_mode & 0o555 == 0o555
+    assert modes(directory)["saved_model.pb"] == "640"
+    assert modes(directory)["variables"] == "750"
+    assert (directory / "saved_model.pb").stat().st_gid == os.getgid()
+
+
+def test_a_group_that_does_not_exist_is_named(tmp_path: Path, make_model: ModelMaker) -> None:
+    store = VersionStore(tmp_path / "m", Permissions(group="nobody-of-this-name"))
+
+    with pytest.raises(PublishError, match=r"no group nobody-of-this-name.*Nothing was pushed"):
+        push(store, make_model("a"))
+
+
+def link_to_file(model: Path) -> None:
+    (model / "assets").symlink_to(model / "saved_model.pb")
+
+
+def link_to_folder(model: Path) -> None:
+    (model / "assets").symlink_to(model / "variables")
+
+
+def link_to_nowhere(model: Path) -> None:
+    (model / "variables" / "assets").symlink_to("/nowhere")
+
+
+def named_pipe(model: Path) -> None:
+    os.mkfifo(model / "assets")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (link_to_file, "symbolic link to .*saved_model.pb"),
+        (link_to_folder, "symbolic link to .*variables"),
+        (link_to_nowhere, "symbolic link to /nowhere"),
+        (named_pipe, "neither a file nor a folder"),
+    ],
+)
+def test_links_and_special_files_are_refused_by_name_before_anything_is_copied(
+    store: VersionStore, make_model: ModelMaker, spoil: Callable[[Path], None], what: str
+) -> None:
+    model = make_model("a")
+    spoil(model)
+
+    with pytest.raises(PublishError, match=rf"assets is (a )?{what}.*Nothing was pushed"):
+        push(store, model)
+    assert not base_of(store).exists()
+
+
+def test_a_link_to_the_model_itself_is_followed(
+    store: VersionStore, make_model: ModelMaker, tmp_path: Path
+) -> None:
+    (tmp_path / "latest").symlink_to(make_model("a"))
+
+    assert push(store, tmp_path / "latest").status is PushStatus.PUSHED
+
+
+@pytest.mark.parametrize("what_fails", ["models.config", "the folder's flush"])
+def test_a_failure_after_the_rename_says_that_the_version_is_live(
+    store: VersionStore,
+    make_model: ModelMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    what_fails: str,
+) -> None:
+    first = push(store, make_model("a")).version
+    move_label(
+        store, "stable", first, model_name="m", base_path=None, wait_until_loaded=lambda _: None
+    )
+    write, flush = store.storage.write, local_storage.flush
+
+    def full(path: str, text: str) -> None:
+        if path == "models.config":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, text)
+
+    def broken(path: Path) -> None:
+        if path == base_of(store):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        if what_fails == "models.config":
+            patch.setattr(store.storage, "write", full)
+        else:
+            patch.setattr(local_storage, "flush", broken)
+        with pytest.raises(PublishError, match=r"Version (\d+) is live in .* could not be comp"):
+            push(store, make_model("b"), "execution-2")
+
+    live = store.served()[0]
+    assert live.number > first
+    again = push(store, make_model("b"), "execution-2")
+    assert (again.status, again.version) == (PushStatus.PUSHED, live.number)
+    assert f"versions: {live.number}\n" in (base_of(store) / "models.config").read_text()
+
+
+def test_a_full_disk_before_the_rename_says_that_nothing_was_pushed(
+    store: VersionStore, make_model: ModelMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store.storage, "write", full)
+
+    with pytest.raises(PublishError, match=r"No space left on device\. Nothing was pushed"):
+        push(store, make_model("a"))
+    assert store.served() == []
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"{", b"", b"null", b"[1]"])
+@pytest.mark.parametrize("name", ["{version}.json", "labels.json", "highest"])
+def test_one_damaged_file_costs_its_content_and_a_line_never_a_verb(
+    store: VersionStore,
+    make_model: ModelMaker,
+    caplog: pytest.LogCaptureFixture,
+    damage: bytes,
+    name: str,
+) -> None:
+    first = push(store, make_model("a")).version
+    second = push(store, make_model("b")).version
+    move_label(
+        store, "stable", first, model_name="m", base_path=None, wait_until_loaded=lambda _: None
+    )
+    (base_of(store) / ".versions" / name.format(version=second)).write_bytes(damage)
+
+    third = push(store, make_model("c")).version
+    roll_back(store, third, "bad")
+    prune(store, keep=2)
+
+    assert [version.number for version in store.served()] == [second, first]
+    labels = read_labels(store)
+    assert labels is not None
+    assert labels.labels == {"stable": first}
+    assert damage == b"" or ".versions" in caplog.text
+
+
+def test_a_record_that_may_not_be_read_costs_that_record(
+    store: VersionStore, make_model: ModelMaker
+) -> None:
+    version = push(store, make_model("a")).version
+    record = base_of(store) / ".versions" / f"{version}.json"
+    record.unlink()
+    record.mkdir()
+
+    assert [found.record for found in store.served()] == [None]
 
 
 def test_the_same_bytes_are_not_pushed_twice(store: VersionStore, make_model: ModelMaker) -> None:
     first = push(store, make_model("a"), "execution-1")
     second = push(store, make_model("a"), "execution-2")
 
-    assert second.status is PublishStatus.UP_TO_DATE
+    assert second.status is PushStatus.UP_TO_DATE
     assert second.version == first.version
 
 
@@ -89,7 +275,7 @@ def test_a_version_deleted_by_hand_is_pushed_again_under_a_higher_number(
 
     again = push(store, make_model("a"), "execution-1")
 
-    assert again.status is PublishStatus.PUSHED
+    assert again.status is PushStatus.PUSHED
     assert again.version > first.version
 
 
@@ -106,7 +292,7 @@ def test_a_deleted_base_directory_is_pushed_to_again(
     push(store, make_model("a"))
     shutil.rmtree(store.storage.base)
 
-    assert push(store, make_model("a")).status is PublishStatus.PUSHED
+    assert push(store, make_model("a")).status is PushStatus.PUSHED
 
 
 def test_a_retried_execution_finds_its_own_push_behind_a_newer_one(
@@ -117,7 +303,7 @@ def test_a_retried_execution_finds_its_own_push_behind_a_newer_one(
 
     retried = push(store, make_model("a"), "execution-1")
 
-    assert retried.status is PublishStatus.PUSHED
+    assert retried.status is PushStatus.PUSHED
     assert retried.version == own.version
     assert len(store.served()) == 2
 
@@ -177,7 +363,7 @@ def test_racing_pushers_all_succeed_with_different_numbers(
         thread.join()
 
     assert len({outcome.version for outcome in outcomes}) == 8
-    assert all(outcome.status is PublishStatus.PUSHED for outcome in outcomes)
+    assert all(outcome.status is PushStatus.PUSHED for outcome in outcomes)
     assert all(store.is_intact(version) for version in store.served())
 
 
@@ -281,7 +467,7 @@ def test_rolled_back_bytes_are_refused_even_after_their_directory_is_gone(
 
     outcome = push(store, make_model("bad"), "execution-1")
 
-    assert outcome.status is PublishStatus.REFUSED
+    assert outcome.status is PushStatus.ROLLED_BACK
     assert "shirts became coats" in outcome.reasons[0]
 
 
@@ -294,7 +480,7 @@ def test_a_rolled_back_version_that_was_renamed_back_is_up_to_date_again(
     base = Path(store.storage.base)
     (base / f"{bad.version}.rolled_back").rename(base / str(bad.version))
 
-    assert push(store, make_model("bad")).status is PublishStatus.UP_TO_DATE
+    assert push(store, make_model("bad")).status is PushStatus.UP_TO_DATE
 
 
 def test_the_only_version_is_rolled_back_only_when_forced(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from serving.versions.publish import PublishOutcome, PublishStatus, publish
+from serving.versions.publish import PublishOutcome, PushStatus, publish
 from serving.versions.record import Pushed
 from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
@@ -99,7 +99,7 @@ def test_what_a_dead_push_left_is_no_version_and_is_removed(
 def test_the_same_bytes_are_not_pushed_twice(push: Push) -> None:
     first = push("a")
 
-    assert push("a").status is PublishStatus.UP_TO_DATE
+    assert push("a").status is PushStatus.UP_TO_DATE
     assert push("b").version > first.version
 
 
@@ -116,7 +116,7 @@ def test_a_version_can_be_rolled_back_and_is_refused_afterwards(
     taken_back = store.get(bad.version)
     assert taken_back is not None
     assert taken_back.state is VersionState.ROLLED_BACK
-    assert push("bad").status is PublishStatus.REFUSED
+    assert push("bad").status is PushStatus.ROLLED_BACK
 
 
 def test_old_versions_can_be_pruned(store: VersionStore, push: Push) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from serving.versions.publish import PublishStatus, publish
+from serving.versions.publish import PushStatus, publish
 from serving.versions.record import Pushed
 from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
@@ -303,7 +303,7 @@ def test_the_version_being_served_is_signed_once_there_is_a_key(
 
     again = publish(store, model, pushed(), signer=Signer(keys[0]))
 
-    assert (again.status, again.version) == (PublishStatus.UP_TO_DATE, number)
+    assert (again.status, again.version) == (PushStatus.UP_TO_DATE, number)
     verifier.verify(path(store, number), number)
 
 

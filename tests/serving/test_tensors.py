@@ -7,8 +7,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 
-from serving.model_server.errors import Code, ServingError
-from serving.model_server.tensor_proto import array_from_proto, fill_proto
+from serving.model_server import tensor_proto
+from serving.model_server.errors import ServingError
+from serving.status import Code
+from serving.tensors import MalformedTensorError, array_from_proto, fill_proto
 
 
 def tensor(dtype: int, shape: list[int], **values: Any) -> Any:
@@ -36,7 +38,7 @@ def tensor(dtype: int, shape: list[int], **values: Any) -> Any:
     ],
 )
 def test_values_fill_the_shape(proto: Any, expected: Any) -> None:
-    assert array_from_proto("x", proto).tolist() == expected
+    assert array_from_proto(proto).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -62,8 +64,10 @@ def test_values_fill_the_shape(proto: Any, expected: Any) -> None:
     ],
 )
 def test_a_malformed_tensor_is_refused_by_its_name(proto: Any) -> None:
+    with pytest.raises(MalformedTensorError):
+        array_from_proto(proto)
     with pytest.raises(ServingError) as refusal:
-        array_from_proto("x", proto)
+        tensor_proto.array_from_proto("x", proto)
     assert (refusal.value.code, refusal.value.message) == (
         Code.INVALID_ARGUMENT,
         "tensor parsing error: x",
@@ -91,7 +95,7 @@ ARRAYS = [
 def test_an_array_comes_back_as_it_went(array: np.ndarray, as_content: bool) -> None:
     proto = tensor_pb2.TensorProto()
     fill_proto(proto, np.asarray(array), as_content)
-    back = array_from_proto("x", proto)
+    back = array_from_proto(proto)
     assert back.dtype == array.dtype
     assert back.shape == array.shape
     assert back.tolist() == array.tolist()

@@ -1,0 +1,228 @@
+"""Finding a Docker engine: a real small HTTP server, on TCP or a Unix socket, stands for one."""
+
+import hashlib
+import http.server
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.launch import docker as docker_server
+from serving.launch import engine as engine_module
+from serving.launch import selection
+from serving.launch.base import ServerKind, ServerMissingError
+
+IMAGE = "tensorflow/serving:2.20.0"
+NO_MOUNT = 'invalid mount config for type "bind": bind source path does not exist'
+
+
+class FakeEngine:
+    """Answers as an engine does whose containers see `visible`; notes what it is asked."""
+
+    def __init__(self, visible: Path, has_image: bool = True, network: str | None = None) -> None:
+        self.visible = visible
+        self.has_image = has_image
+        self.network = network
+        self.delay = 0.0
+        self.asked: list[str] = []
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, object]:
+        path = path.partition("?")[0]
+        self.asked.append(f"{method} {path}")
+        time.sleep(self.delay)
+        if path.endswith("/version"):
+            return 200, {"ApiVersion": "1.44"}
+        if "/images/" in path:
+            return (200, {"Id": "i"}) if self.has_image else (404, {"message": "no such image"})
+        if path.endswith("/containers/create"):
+            (mount,) = json.loads(body)["HostConfig"]["Mounts"]
+            seen = Path(mount["Source"]).is_relative_to(self.visible)
+            return (201, {"Id": "c"}) if seen else (400, {"message": NO_MOUNT})
+        if method == "GET" and "/containers/" in path:
+            if self.network is None:
+                return 404, {"message": "no such container"}
+            return 200, {"HostConfig": {"NetworkMode": self.network}}
+        return 204, None
+
+
+def handler_of(engine: FakeEngine) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def handle_one(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            code, answer = engine.answer(self.command, self.path, body)
+            content = b"" if answer is None else json.dumps(answer).encode()
+            try:
+                self.send_response(code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+            except BrokenPipeError:
+                return
+
+        do_GET = do_POST = do_DELETE = handle_one  # noqa: N815
+
+        def address_string(self) -> str:
+            return "unix"
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    return Handler
+
+
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[FakeEngine, Path | None], str]]:
+    servers: list[socketserver.BaseServer] = []
+
+    def start(engine: FakeEngine, path: Path | None = None) -> str:
+        handler = handler_of(engine)
+        server = (
+            UnixServer(str(path), handler)
+            if path
+            else http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        )
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return f"unix://{path}" if path else f"tcp://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+Start = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(engine_module, "_CONTAINER_MARKS", ())
+    monkeypatch.setattr(docker_server, "_pull", lambda *_: pytest.fail("auto never pulls"))
+
+
+def test_auto_takes_an_engine_that_has_the_image_and_sees_the_folder(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", start(engine))
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path / "not" / "made" / "yet")
+
+    assert choice.kind is ServerKind.DOCKER
+    assert engine.asked[-1] == "DELETE /v1.44/containers/c"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_passes_over_an_engine_that_has_no_image(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", start(FakeEngine(tmp_path, has_image=False)))
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert choice.kind is ServerKind.EMBEDDED
+    assert f"has no image {IMAGE}" in choice.why
+
+
+def test_auto_goes_on_where_the_engine_cannot_mount_and_says_so(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", start(FakeEngine(tmp_path / "on the host")))
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert choice.kind is ServerKind.EMBEDDED
+    assert f"the Docker engine cannot mount folders below {tmp_path}" in choice.why
+    with pytest.raises(ServerMissingError, match="bind source path does not exist"):
+        selection.choose_server(ServerKind.DOCKER, IMAGE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("network", "taken"), [("bridge", False), ("compose_default", False), ("host", True)]
+)
+def test_auto_goes_on_in_a_container_whose_loopback_is_not_the_engines(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, taken: bool
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", start(FakeEngine(tmp_path, network=network)))
+    monkeypatch.setattr(engine_module, "_CONTAINER_MARKS", (tmp_path,))
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert (choice.kind is ServerKind.DOCKER) == taken
+    assert ("cannot reach on loopback" in choice.why) != taken
+
+
+def test_an_engine_that_is_slow_is_not_silently_none(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(tmp_path)
+    engine.delay = 3.0
+    monkeypatch.setenv("DOCKER_HOST", start(engine))
+    monkeypatch.setattr(docker_server, "_PATIENCE_SECONDS", 1)
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert choice.kind is ServerKind.EMBEDDED
+    assert "did not answer within 1 s (--model-server docker waits longer)" in choice.why
+
+
+def test_an_engine_on_loopback_is_asked_without_a_proxy(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", start(FakeEngine(tmp_path)))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert choice.kind is ServerKind.DOCKER
+
+
+def write_context(config: Path, name: str, host: str, current: bool) -> None:
+    meta = config / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    meta.mkdir(parents=True)
+    endpoints = {"docker": {"Host": host, "SkipTLSVerify": False}}
+    (meta / "meta.json").write_text(
+        json.dumps({"Name": name, "Metadata": {}, "Endpoints": endpoints})
+    )
+    (config / "config.json").write_text(json.dumps({"currentContext": name} if current else {}))
+
+
+@pytest.mark.parametrize("by", ["docker context use", "DOCKER_CONTEXT"])
+def test_the_current_docker_context_is_followed(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    host = start(FakeEngine(tmp_path), tmp_path / "colima.sock")
+    write_context(tmp_path / "docker", "colima", host, by == "docker context use")
+    if by == "DOCKER_CONTEXT":
+        monkeypatch.setenv("DOCKER_CONTEXT", "colima")
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert choice.kind is ServerKind.DOCKER
+
+
+def test_a_damaged_context_is_a_reason_not_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_context(tmp_path / "docker", "broken", "", True)
+    next((tmp_path / "docker").rglob("meta.json")).write_text("{")
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE, tmp_path)
+
+    assert choice.kind is ServerKind.EMBEDDED
+    assert "no Docker engine can be used" in choice.why
