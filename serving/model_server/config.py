@@ -28,7 +28,7 @@ def read_text_proto(path: Path, message: _Message) -> _Message:
         text_format.Parse(path.read_text(encoding="utf-8"), message)
     except OSError as error:
         raise ServingError(Code.NOT_FOUND, f"{path}: {error.strerror}") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, ValueError, RecursionError) as error:
         raise invalid_argument(
             f"Invalid protobuf file: '{path}': Error parsing text-format {kind}: {error}"
         ) from error

@@ -17,7 +17,7 @@ import tensorflow as tf
 from google.protobuf import message, text_format
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import Code, ServingError, as_serving_error
 
 _INIT_OP_SIGNATURE = "__saved_model_init_op"
 _LEGACY_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
@@ -54,15 +54,12 @@ def load_saved_model(path: Path, tags: Sequence[str], session_config: Any) -> Lo
         _restore_variables(session, meta_graph.saver_def, path, assets)
         restored = time.monotonic()
         _initialize(session, meta_graph, assets)
-    except ServingError:
-        session.close()
-        raise
-    except tf.errors.OpError as error:
-        session.close()
-        raise ServingError(Code(error.error_code), error.message) from error
     except (ValueError, KeyError, TypeError) as error:
         session.close()
         raise ServingError(Code.INVALID_ARGUMENT, f"{error}. Model path: {path}") from error
+    except BaseException as error:
+        session.close()
+        raise as_serving_error(error) from error
     return LoadedModel(
         session=session,
         signatures=dict(meta_graph.signature_def),
@@ -78,7 +75,7 @@ def _read_saved_model(path: Path) -> Any:
         if binary.exists():
             saved_model.ParseFromString(binary.read_bytes())
         elif text.exists():
-            text_format.Parse(text.read_text(), saved_model)
+            text_format.Parse(text.read_text(encoding="utf-8"), saved_model)
         else:
             raise ServingError(
                 Code.NOT_FOUND,
@@ -89,10 +86,11 @@ def _read_saved_model(path: Path) -> Any:
     except message.DecodeError as error:
         # What TensorFlow's file reader says of a protobuf it cannot parse up to its end.
         raise ServingError(Code.OUT_OF_RANGE, "Read less bytes than requested") from error
-    except text_format.ParseError as error:
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise ServingError(Code.DATA_LOSS, f"Can't parse {text} as text proto") from error
     except OSError as error:
-        raise ServingError(Code.UNKNOWN, f"{path}: {error.strerror}") from error
+        where = error.filename or path
+        raise ServingError(Code.UNKNOWN, f"{where}: {error.strerror}") from error
     return saved_model
 
 
