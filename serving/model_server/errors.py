@@ -80,6 +80,11 @@ def may_pass(error: ServingError) -> bool:
     return error.code in _PASSING_CODES or isinstance(error.__cause__, OSError | MemoryError)
 
 
+def utf8_text(message: str) -> str:
+    """A message as protobuf and gRPC take it: it may quote bytes that are not UTF-8."""
+    return message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def in_one_line(error: ServingError) -> str:
     """The error for a log, where an event is one line: kernels' messages have several."""
     return " ".join(str(error).split())

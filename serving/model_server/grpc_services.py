@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from serving.model_server import inference
 from serving.model_server.core import ServerCore
-from serving.model_server.errors import Code, ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument, utf8_text
 from serving.model_server.manager import ServableHandle
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -118,7 +118,7 @@ class Services:
             entry.state = int(status.state)
             entry.status.SetInParent()
             entry.status.error_code = int(status.code)
-            entry.status.error_message = status.message
+            entry.status.error_message = utf8_text(status.message)
         return response
 
     def reload_config(self, request: Any) -> Any:

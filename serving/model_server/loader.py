@@ -70,6 +70,9 @@ class SavedModelLoader:
         loaded = self._load_session(version, path)
         try:
             servable = self._warmed_up(name, version, loaded, path)
+        except ServingError:
+            loaded.session.close()
+            raise
         except BaseException as error:
             loaded.session.close()
             raise as_serving_error(error) from error
@@ -111,7 +114,8 @@ class SavedModelLoader:
         return loaded
 
     def _runner(self, loaded: LoadedModel, path: Path) -> Runner:
-        direct = SessionRunner(loaded.session)
+        threads = self._options.session_config.inter_op_parallelism_threads
+        direct = SessionRunner(loaded.session, loaded.is_bounded, in_callers_thread=threads <= 0)
         options = self._options.batching
         if options is None or self._batch_scheduler is None:
             return direct

@@ -248,7 +248,9 @@ def _session_config(flags: Flags) -> Any:
     inter = flags.tensorflow_inter_op_parallelism or parallelism
     if intra:
         config.intra_op_parallelism_threads = intra
-    # Running a request's ops in its own thread saves the hand-over to a pool, which for small
-    # models costs more than the ops.
-    config.inter_op_parallelism_threads = inter or config.inter_op_parallelism_threads or -1
+    if inter:
+        config.inter_op_parallelism_threads = inter
+    # TensorFlow counts the CPUs it may run on, but not what a container's quota leaves of them.
+    if not config.intra_op_parallelism_threads:
+        config.intra_op_parallelism_threads = usable_cpus()
     return config
