@@ -39,11 +39,7 @@ class CallTimes:
     def are_quick(self, call: Hashable) -> bool:
         """Whether calls like this one are quick; False if there was none."""
         times = self._times.get(call)
-        return (
-            times is not None
-            and times.average < self._average
-            and times.slowest < self._longest
-        )
+        return times is not None and times.average < self._average and times.slowest < self._longest
 
     def note(self, call: Hashable, seconds: float) -> None:
         """Remembers how long a call took."""

@@ -10,10 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from serving.model_server import deadline
-from serving.model_server.config import check_model_config, monitored_models
+from serving.model_server.config import (
+    check_model_config,
+    check_request_logs,
+    monitored_models,
+)
 from serving.model_server.cpus import usable_cpus
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.manager import Loader, Manager, ManagerOptions, ServableHandle
@@ -36,6 +41,7 @@ class CoreOptions:
     manager: ManagerOptions = field(default_factory=ManagerOptions)
     file_system_poll_wait_seconds: int = 1
     allow_version_labels_for_unavailable_models: bool = False
+    request_log_root: Path | None = None
 
 
 class ServerCore:
@@ -73,7 +79,7 @@ class ServerCore:
         model did not become available.
         """
         with self._manager.loading_in_parallel(4 * usable_cpus()):
-            added, since = self._take_over(config, lambda models: None)
+            added, since = self._take_over(config, lambda models: None, is_trusted=True)
             if self._source.polls:
                 self._await(added, since, "servable", lambda name: True)
 
@@ -83,20 +89,21 @@ class ServerCore:
         self._source.stop()
         self._manager.stop()
 
-    def reload_config(self, new: Any, wait: bool = True) -> None:
+    def reload_config(self, new: Any, is_from_file: bool = False) -> None:
         """Replaces the served models by those of a ModelServerConfig; waits for new ones.
 
-        Raises ServingError if the config is refused (the old one stays: it is illegal, labels a
-        version that is not available, or a new base path cannot be read), or if a new model did not
-        become available. No other caller is held up meanwhile.
+        One `is_from_file`, the operator's own, is not waited for, and may say where requests are
+        logged to. Raises ServingError if the config is refused (the old one stays: it is illegal,
+        labels a version that is not available, or a new base path cannot be read), or if a new
+        model did not become available. No other caller is held up meanwhile.
         """
-        added, since = self._take_over(new, self._check_new_base_paths)
-        if wait and self._source.polls:
+        added, since = self._take_over(new, self._check_new_base_paths, is_from_file)
+        if not is_from_file and self._source.polls:
             patience = time.monotonic() + _PATIENCE_WITHOUT_VERSIONS_SECONDS
             self._await(added, since, "model", lambda name: self._may_come(name, patience))
 
     def _take_over(
-        self, new: Any, check: Callable[[list[MonitoredModel]], None]
+        self, new: Any, check: Callable[[list[MonitoredModel]], None], is_trusted: bool
     ) -> tuple[set[str], int]:
         """Makes a config the current one, or raises ServingError and changes nothing.
 
@@ -113,6 +120,9 @@ class ServerCore:
             models = list(monitored_models(new))
             check(models)
             labels = self._checked_labels(new)
+            root = self._options.request_log_root
+            if root or not is_trusted:
+                check_request_logs(new, root, self._config)
             if self._request_log:
                 self._request_log.update(new)
             since = self._monitor.now()
@@ -132,6 +142,14 @@ class ServerCore:
             known = self._models.get(model.name)
             if known is None or known.base_path != model.base_path:
                 aspired_versions(model)
+
+    def is_serving(self) -> bool:
+        """Whether any version of any model is available."""
+        return self._monitor.is_any_available()
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Returns when the state of a version changes, or after `seconds`."""
+        self._monitor.wait_for_change(seconds)
 
     def servable(
         self, name: str, version: int | None = None, label: str | None = None

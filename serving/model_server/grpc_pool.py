@@ -3,8 +3,8 @@
 gRPC's Python server hands a call to a thread as soon as its headers are there, and the thread then
 waits for the message: as many silent calls as there are threads stop the server. Here the message
 is read first, by the thread that polls the connections, which also saves each call a wait between
-two threads. There is no public way to do so short of `grpc.aio`, which answers a fifth fewer calls a
-second (measured with an empty call from one client). So this reaches into `grpc._server`; the
+two threads. There is no public way to do so short of `grpc.aio`, which answers a fifth fewer calls
+a second (measured with an empty call from one client). So this reaches into `grpc._server`; the
 transport tests show at once if a new release of gRPC goes about it in another way.
 """
 

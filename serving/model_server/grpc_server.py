@@ -44,16 +44,13 @@ _CHANNEL_ARGUMENTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class GrpcOptions:
-    """Where and how to listen. `port` 0 and an empty `socket_path` mean not there.
-
-    `host` is the address that the port is opened on.
+    """Where and how to listen: at the `address` host:port and the `socket_path`, where not empty.
 
     `channel_arguments` go to gRPC and override the server's own. `ssl_config` is an SSLConfig
     message, None for plain text.
     """
 
-    port: int = 0
-    host: str = "0.0.0.0"
+    address: str = ""
     socket_path: str = ""
     max_threads: int = 8
     channel_arguments: Sequence[tuple[str, Any]] = field(default_factory=tuple)
@@ -79,8 +76,8 @@ class GrpcServer:
         self._add_reflection()
         self._server.add_generic_rpc_handlers((_Handlers(methods, places),))
         credentials = _credentials(options.ssl_config) if options.ssl_config else None
-        if options.port:
-            self._listen(f"{options.host}:{options.port}", credentials)
+        if options.address:
+            self._listen(options.address, credentials)
         if options.socket_path:
             self._listen(f"unix:{options.socket_path}", credentials)
 
@@ -192,7 +189,7 @@ def _answer(path: str, method: Method, serialized: bytes, context: Any) -> Any:
     except BaseException as error:
         _logger.exception("%s failed", path)
         failure = as_serving_error(error)
-    context.abort(_STATUS_CODES[failure.code], utf8_text(failure.message))
+    return context.abort(_STATUS_CODES[failure.code], utf8_text(failure.message))
 
 
 def _serialize(response: Any) -> bytes:
