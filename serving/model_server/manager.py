@@ -222,12 +222,34 @@ class Manager:
             pool = self._load_pool if loading else self._unload_pool
             if pool:
                 try:
-                    pool.submit(perform, harness)
+                    pool.submit(self._perform, perform, harness)
                 except BaseException:
                     harness.state = before
                     raise
         if not pool:
-            perform(harness)
+            self._perform(perform, harness)
+
+    def _perform(self, action: Callable[[_Harness], None], harness: _Harness) -> None:
+        """Does an action; leaves a version in a state that leads on even after a fault of our own."""
+        try:
+            action(harness)
+        except BaseException as failure:
+            error = as_serving_error(failure)
+            _logger.exception("model %s version %d: a fault", harness.name, harness.version)
+            with self._lock:
+                if harness.state is HarnessState.LOADING and harness.retry_at is None:
+                    harness.state = HarnessState.ERROR
+                elif harness.state is HarnessState.UNLOADING and harness.servable is not None:
+                    harness.state = HarnessState.READY
+                elif harness.state is HarnessState.UNLOADING:
+                    harness.state = HarnessState.DISABLED
+                self._update_serving(harness.name)
+                state = harness.state
+                self._wake.notify_all()
+            if state is HarnessState.READY:
+                self._publish(harness, State.AVAILABLE)
+            elif state is not HarnessState.LOADING:
+                self._publish(harness, State.END, error)
 
     def _end_withdrawn(self) -> None:
         """Ends what waits to be retried and is not wanted any more."""

@@ -80,6 +80,7 @@ def start_flags(base_path: Path, config_file: Path) -> list[str]:
         f"--model_config_file={config_file}",
         "--model_config_file_poll_wait_seconds=1",
         "--file_system_poll_wait_seconds=1",
+        "--max_num_load_retries=0",
         "--grpc_max_threads=8",
         "--enable_grpc_healthcheck_service",
     ]
@@ -95,18 +96,9 @@ def good_config(base_path: Path, more: str = "") -> str:
 
 def run(arena: Arena, disturbances: Sequence[Disturbance], seconds: float) -> None:
     """Lets the disturbances loose for `seconds` while good clients ask; fills the arena's notes."""
-    workers: list[Callable[[], None]] = [
-        lambda: _grpc_client(arena),
-        lambda: _rest_client(arena),
-    ] * 2
-    workers += [
-        lambda disturbance=disturbance: disturbance(arena)  # type: ignore[misc]
-        for disturbance in disturbances
-    ]
-    names = ["gRPC client", "REST client"] * 2 + [item.__name__ for item in disturbances]
     threads = [
-        threading.Thread(target=_repeat, args=(arena, name, work), name=name, daemon=True)
-        for name, work in zip(names, workers, strict=True)
+        threading.Thread(target=_repeat, args=(arena, work), name=work.__name__, daemon=True)
+        for work in [good_grpc_client, good_rest_client] * 2 + list(disturbances)
     ]
     for thread in threads:
         thread.start()
@@ -124,16 +116,16 @@ def run(arena: Arena, disturbances: Sequence[Disturbance], seconds: float) -> No
             arena.found(f"{thread.name} hangs")
 
 
-def _repeat(arena: Arena, name: str, work: Callable[[], None]) -> None:
+def _repeat(arena: Arena, work: Disturbance) -> None:
     while not arena.stopping.is_set():
         try:
-            work()
-            arena.counts[name] += 1
+            work(arena)
+            arena.counts[work.__name__] += 1
         except Exception as error:
-            arena.found(f"{name}: {type(error).__name__}: {error}")
+            arena.found(f"{work.__name__}: {type(error).__name__}: {error}")
 
 
-def _rest_client(arena: Arena) -> None:
+def good_rest_client(arena: Arena) -> None:
     with requests.Session() as session:
         while not arena.stopping.wait(CLIENT_PAUSE_SECONDS):
             answer = session.post(
@@ -146,7 +138,7 @@ def _rest_client(arena: Arena) -> None:
             arena.counts["REST requests"] += 1
 
 
-def _grpc_client(arena: Arena) -> None:
+def good_grpc_client(arena: Arena) -> None:
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
     request = predict_pb2.PredictRequest()

@@ -21,6 +21,9 @@ GOOD_VERSION_SECONDS = 5.0
 # What a reload may take to be refused.
 REFUSAL_SECONDS = 20.0
 
+# What is no fault of the config: if the polled file has it at the time, it is no news either.
+TAKEN_OVER = {"a base path without versions", "a model that cannot be loaded"}
+
 BREAKERS: dict[str, Callable[[Path], None]] = {}
 """By name, what turns a folder (a sound version at first) into one that cannot be served."""
 
@@ -189,6 +192,8 @@ def broken_versions(arena: Arena) -> None:
         broken, good = next(_numbers), next(_numbers)
         _publish_broken(arena, kind, broken)
         ended = _wait(arena, lambda broken=broken: arena.states().get(broken, ("",))[0] == "END")
+        if arena.stopping.is_set():
+            return
         if not ended:
             arena.found(f"{kind}: not END, but {arena.states().get(broken)}")
         elif not arena.states()[broken][1]:
@@ -273,7 +278,8 @@ def pushed_configs(arena: Arena) -> None:
             if arena.stopping.wait(0.2):
                 return
             code = _push(stub, good_config(arena.base_path, more), REFUSAL_SECONDS)
-            if code in (grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED):
+            is_refused = code is not grpc.StatusCode.OK or kind in TAKEN_OVER
+            if not is_refused or code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 arena.found(f"pushed config with {kind}: {code.name}")
             if (code := _push(stub, good_config(arena.base_path), REFUSAL_SECONDS)) is not _OK:
                 arena.found(f"a good config after one with {kind}: {code.name}")
