@@ -9,12 +9,13 @@ alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,31 +173,32 @@ class BatchScheduler:
 
     def _work(self) -> None:
         while True:
+            batch = None
             try:
                 batch = self._next_batch()
-            except Exception:
-                _logger.exception("a batch thread goes on after a fault of its own")
-                time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
-                continue
-            if batch is None:
-                return
-            # From here on a task is cancelled no more; those that were, cost no run.
-            tasks = [task for task in batch.tasks if task.answer.set_running_or_notify_cancel()]
-            try:
-                self._run(batch, tasks)
+                if batch is None:
+                    return
+                self._run(batch)
             except BaseException as error:
-                for task in tasks:
-                    if not task.answer.done():
+                _logger.exception("a batch thread goes on after a fault of its own")
+                if batch is None:
+                    time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
+                    continue
+                for task in batch.tasks:
+                    with contextlib.suppress(InvalidStateError):
                         task.answer.set_exception(as_serving_error(error))
 
-    def _run(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
+    def _run(self, batch: _Batch) -> None:
+        # From here on a task is cancelled no more; those that were, cost no run.
+        tasks = [task for task in batch.tasks if task.answer.set_running_or_notify_cancel()]
+        if not tasks:
+            return
         now = time.monotonic()
         for task in tasks:
             micros = round((now - task.enqueued) * 1e6)
             self._metrics.batch_queuing_latency.observe(self._thread_pool_name, value=micros)
-        if tasks:
-            self._metrics.batch_wrapped_runs.add()
-            batch.runner.process(batch.step, tasks)
+        self._metrics.batch_wrapped_runs.add()
+        batch.runner.process(batch.step, tasks)
 
     def _next_batch(self) -> _Batch | None:
         with self._changed:
@@ -273,7 +275,7 @@ class BatchingRunner:
         """
         try:
             answers = self._run_merged(step, tasks) if len(tasks) > 1 else None
-        except Exception:
+        except BaseException:
             answers = None
         if answers is None:
             for task in tasks:

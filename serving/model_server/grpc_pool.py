@@ -116,8 +116,8 @@ class MessageFirstPool(ThreadPoolExecutor):
 
     def _refuse_without_message(self, event: Any, state: Any) -> None:
         if state.client is _server._CLOSED:
-            details = f'"{event.call_details.method}" requires exactly one request message.'
-            _abort(event, state, cygrpc.StatusCode.unimplemented, details.encode())
+            details = b'"%s" requires exactly one request message.' % event.call_details.method
+            _abort(event, state, cygrpc.StatusCode.unimplemented, details)
 
 
 class _Places:

@@ -181,8 +181,9 @@ class Manager:
         with self._lock:
             harness = self._serving.get((name, version))
             if harness is not None:
+                handle = ServableHandle(self, harness)
                 harness.users += 1
-                return ServableHandle(self, harness)
+                return handle
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {request}")
 
@@ -199,7 +200,7 @@ class Manager:
         while not self._stopping:
             try:
                 self._take_turn()
-            except Exception:
+            except BaseException:
                 _logger.exception("the manager goes on after a fault of its own")
                 time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
 
@@ -227,29 +228,36 @@ class Manager:
                     harness.state = before
                     raise
         if not pool:
-            self._perform(perform, harness)
+            try:
+                perform(harness)
+            except BaseException as failure:
+                self._recover(harness, failure)
 
     def _perform(self, action: Callable[[_Harness], None], harness: _Harness) -> None:
-        """Does an action; leaves a version in a state that leads on even after a fault of our own."""
         try:
             action(harness)
         except BaseException as failure:
-            error = as_serving_error(failure)
-            _logger.exception("model %s version %d: a fault", harness.name, harness.version)
-            with self._lock:
-                if harness.state is HarnessState.LOADING and harness.retry_at is None:
-                    harness.state = HarnessState.ERROR
-                elif harness.state is HarnessState.UNLOADING and harness.servable is not None:
-                    harness.state = HarnessState.READY
-                elif harness.state is HarnessState.UNLOADING:
-                    harness.state = HarnessState.DISABLED
-                self._update_serving(harness.name)
-                state = harness.state
-                self._wake.notify_all()
-            if state is HarnessState.READY:
-                self._publish(harness, State.AVAILABLE)
-            elif state is not HarnessState.LOADING:
-                self._publish(harness, State.END, error)
+            self._recover(harness, failure)
+
+    def _recover(self, harness: _Harness, failure: BaseException) -> None:
+        """Leaves a version in a state that leads on after a fault of the manager's own."""
+        _logger.error(
+            "model %s version %d: a fault", harness.name, harness.version, exc_info=failure
+        )
+        with self._lock:
+            if harness.state is HarnessState.LOADING and harness.retry_at is None:
+                harness.state = HarnessState.ERROR
+                harness.retry_at = time.monotonic() + self._options.recovery_pause_seconds
+            elif harness.state is HarnessState.UNLOADING:
+                has_servable = harness.servable is not None
+                harness.state = HarnessState.READY if has_servable else HarnessState.DISABLED
+            self._update_serving(harness.name)
+            state = harness.state
+            self._wake.notify_all()
+        if state is HarnessState.READY:
+            self._publish(harness, State.AVAILABLE)
+        elif state is not HarnessState.LOADING:
+            self._publish(harness, State.END, as_serving_error(failure))
 
     def _end_withdrawn(self) -> None:
         """Ends what waits to be retried and is not wanted any more."""
@@ -282,6 +290,8 @@ class Manager:
             for version, harness in list(versions.items()):
                 if not harness.is_aspired and harness.state in finished:
                     del versions[version]
+                    if harness.state is HarnessState.NEW:
+                        self._publish(harness, State.END, harness.error)
             if not versions:
                 del self._managed[name]
 
@@ -376,7 +386,7 @@ class Manager:
         """Tells the monitor; what it makes of it must not change what becomes of the version."""
         try:
             self._monitor.publish(harness.name, harness.version, state, error)
-        except Exception:
+        except BaseException:
             _logger.exception(
                 "model %s version %d: %s not noted", harness.name, harness.version, state.name
             )

@@ -40,7 +40,8 @@ class Step(NamedTuple):
 class Runner(Protocol):
     """Runs steps: directly in a session, or merged into batches.
 
-    `blocks` says whether a run may wait for other requests.
+    `blocks` says whether a run may wait for other requests, or for as long as its input says: it is
+    not to be made in a thread that others wait for.
     """
 
     blocks: bool
@@ -90,15 +91,13 @@ class SessionRunner:
     session's threads were asked for (`in_callers_thread` False).
     """
 
-    blocks = False
-
     def __init__(
         self, session: Any, is_bounded: bool = False, in_callers_thread: bool = True
     ) -> None:
         self._session = session
         # TensorFlow's number for the caller's own thread, and for the session's pool.
         self._pool = -1 if in_callers_thread else 0
-        self._is_bounded = is_bounded
+        self.blocks = not is_bounded
         self._callables: dict[tuple[Step, int], Callable[..., list[Any]]] = {}
         self._lock = threading.Lock()
         self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
@@ -109,7 +108,7 @@ class SessionRunner:
         if remaining is None:
             return self._run(step, 0, values)
         call = (step, _weight(values).bit_length())
-        is_short = self._is_bounded and self._times.are_quick(call)
+        is_short = not self.blocks and self._times.are_quick(call)
         started = time.perf_counter()
         try:
             return self._run(step, 0 if is_short else _timeout_ms(remaining), values)
@@ -214,7 +213,7 @@ class Servable:
 
     @property
     def blocks(self) -> bool:
-        """Whether a call may wait for other requests (batching)."""
+        """Whether a call may wait for other requests (batching), or loops in its graph."""
         return self._runner.blocks
 
     def predict(

@@ -164,7 +164,7 @@ class Server:
             try:
                 server.set_serving(self._core.is_serving())
                 self._core.wait_for_change(_HEALTH_SECONDS)
-            except Exception:
+            except BaseException:
                 _logger.exception("the health service was not told the state of the models")
                 self._stopping.wait(_HEALTH_SECONDS)
 

@@ -141,7 +141,7 @@ class FileSystemSource:
                 try:
                     versions = aspired_versions(model)
                     self._aspire(model.name, versions)
-                except Exception as error:
+                except BaseException as error:
                     self._complain(model, in_one_line(as_serving_error(error)))
                 else:
                     self._note_if_empty(model, versions)
@@ -151,7 +151,7 @@ class FileSystemSource:
             self._wake.clear()
             try:
                 self.poll()
-            except Exception:
+            except BaseException:
                 _logger.exception("polling the model base paths failed")
             self._wake.wait(self._poll_wait_seconds or None)
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.signatures import foreign_dtype
 
 
 class _Kind(NamedTuple):
@@ -60,6 +61,10 @@ def _kinds() -> dict[int, _Kind]:
 
 _KINDS = _kinds()
 _ENUMS = {kind.dtype: enum for enum, kind in _KINDS.items()}
+# What TensorFlow reads from a TensorProto and numpy has no values for: no placeholder of a model
+# that is served takes them, but the refusal names them.
+_FOREIGN = frozenset(types_pb2.DataType.values()) - {types_pb2.DT_INVALID, *_KINDS}
+_FIRST_REF_ENUM = 101
 
 # A few bytes of request can name a shape of any size: what no message could carry is refused, and
 # so is what would be made up of many more elements than were sent.
@@ -72,13 +77,17 @@ _MAX_RANK = 64
 def array_from_proto(alias: str, proto: Any) -> np.ndarray:
     """The array of a TensorProto; strings become object arrays of bytes.
 
-    Raises ServingError (INVALID_ARGUMENT) naming the input `alias` if the proto is malformed.
+    A dtype that numpy lacks (a resource handle, say) gives an array of `foreign_dtype`, an unknown
+    rank counts for nothing, as in TensorFlow (`TensorShapeBase::IsValid`). Raises ServingError
+    (INVALID_ARGUMENT) naming the input `alias` if the proto is malformed.
     """
     error = invalid_argument(f"tensor parsing error: {alias}")
     enum = proto.dtype
     kind = _KINDS.get(enum)
-    if kind is None or proto.tensor_shape.unknown_rank:
-        raise error
+    if kind is None:
+        if enum not in _FOREIGN or enum >= _FIRST_REF_ENUM:
+            raise error
+        kind = _Kind("", foreign_dtype(enum), 1)
     shape = [dim.size for dim in proto.tensor_shape.dim]
     # numpy bounds the product of the dimensions even if one of them is 0.
     extent = math.prod(dim or 1 for dim in shape) * kind.itemsize
@@ -86,6 +95,9 @@ def array_from_proto(alias: str, proto: Any) -> np.ndarray:
         raise error
     size = math.prod(shape)
     content = proto.tensor_content
+    if not kind.field:
+        _check_filling(0, size, error)
+        return np.zeros(shape, kind.dtype)
     if enum == types_pb2.DT_STRING:
         values = _decode_string_list(content, size, error) if content else list(proto.string_val)
         _check_filling(len(values), size, error)
