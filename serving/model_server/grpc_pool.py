@@ -51,27 +51,17 @@ class MessageFirstPool(ThreadPoolExecutor):
             return self._submit(self._stream_pool, self._streams, event, state, fn, *args)
         done: Future[Any] = Future()
         receive = _server._receive_message(state, event.call, codecs[0])
+        answer = (function, event, state, behaviour, lambda: _taken(state), *codecs)
 
         def on_message(received: Any) -> Any:
             self._silent.pop(event, None)
             outcome = receive(received)
             if state.request is None:
-                self._refuse_without_message(event, state)
+                _refuse_without_message(event, state)
                 done.set_result(None)
                 return outcome
-            work = self._submit(
-                super(MessageFirstPool, self),
-                self._calls,
-                event,
-                state,
-                fn,
-                function,
-                event,
-                state,
-                behaviour,
-                lambda: _taken(state),
-                *codecs,
-            )
+            pool = super(MessageFirstPool, self)
+            work = self._submit(pool, self._calls, event, state, fn, *answer)
             work.add_done_callback(lambda _: done.set_result(None))
             return outcome
 
@@ -114,11 +104,6 @@ class MessageFirstPool(ThreadPoolExecutor):
         work.add_done_callback(lambda _: places.give_back())
         return work
 
-    def _refuse_without_message(self, event: Any, state: Any) -> None:
-        if state.client is _server._CLOSED:
-            details = b'"%s" requires exactly one request message.' % event.call_details.method
-            _abort(event, state, cygrpc.StatusCode.unimplemented, details)
-
 
 class _Places:
     """Counts what is under way, up to a limit."""
@@ -151,3 +136,9 @@ def _abort(event: Any, state: Any, code: Any, details: bytes) -> None:
     with state.condition:
         if _server._is_rpc_state_active(state):
             _server._abort(state, event.call, code, details)
+
+
+def _refuse_without_message(event: Any, state: Any) -> None:
+    if state.client is _server._CLOSED:
+        details = b'"%s" requires exactly one request message.' % event.call_details.method
+        _abort(event, state, cygrpc.StatusCode.unimplemented, details)

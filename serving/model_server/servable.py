@@ -229,15 +229,8 @@ class Servable:
         into an array; it is called after the names are checked. Returns arrays by output alias.
         """
         signature_name = signature_name or rules.DEFAULT_SIGNATURE
-        prepared = self._predicts.get(signature_name)
-        if prepared is None:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f'Serving signature key "{signature_name}" not found.',
-            )
+        prepared = self._prepared_predict(signature_name)
         signature = self.signatures[signature_name]
-        if self._check_method_names:
-            rules.check_predict_method(signature)
         if len(inputs) != len(prepared.inputs) or any(
             alias not in inputs for alias in prepared.inputs
         ):
@@ -261,6 +254,17 @@ class Servable:
             sent = dict(zip(prepared.inputs, values, strict=True))
             self._log(self.request_log.predict, signature_name, sent, output_filter, answer)
         return answer
+
+    def _prepared_predict(self, signature_name: str) -> _Predict:
+        prepared = self._predicts.get(signature_name)
+        if prepared is None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f'Serving signature key "{signature_name}" not found.',
+            )
+        if self._check_method_names:
+            rules.check_predict_method(self.signatures[signature_name])
+        return prepared
 
     def classify(
         self, signature_name: str, serialized_examples: Sequence[bytes]

@@ -19,8 +19,6 @@ import grpc
 import pytest
 from google.protobuf import text_format
 
-pytestmark = pytest.mark.integration
-
 REPOSITORY = Path(__file__).parents[2]
 GOOD = REPOSITORY / "tests" / "serving" / "conformance" / "models" / "half_plus" / "1"
 OURS = str(REPOSITORY / "serving" / "model_server")
@@ -184,21 +182,25 @@ def is_served(world: World, version: int) -> bool:
     return states.pop(version, "") == "AVAILABLE" and set(states.values()) <= {"END"}
 
 
-def test_an_exception_at_any_call_ends_neither_answers_nor_swaps(world: World) -> None:
-    versions = itertools.count(2)
+def known_sites(world: World, versions: Iterator[int]) -> list[Site]:
+    """Where the server makes calls while it swaps and answers."""
     for version in itertools.islice(versions, 2):
         swap(world, version)
         eventually(lambda version=version: is_served(world, version), SECONDS, "no swap at all")
         predict(world)
-    sites = list(world.faults.sites)
-    assert len({site.thread for site in sites}) >= 4, sites
+    return list(world.faults.sites)
+
+
+def check(world: World, sites: list[Site], versions: Iterator[int]) -> None:
+    """Raises at one site after the other; after each, the server must answer and swap."""
+    assert {site.thread for site in sites} >= {"manager", "source", "batch", "grpc"}
     fired = 0
     for site, kind in zip(sites, itertools.cycle(KINDS), strict=False):
         world.faults.fault = kind("injected")
         world.faults.armed = site
         swap(world, next(versions))
         assert answer_code(world) is not grpc.StatusCode.DEADLINE_EXCEEDED, site
-        # A fault in a thread that is not come by is given up.
+        # A place that is not come by this time is given up.
         ending = time.monotonic() + 1
         while world.faults.armed and time.monotonic() < ending:
             time.sleep(0.01)
@@ -208,5 +210,17 @@ def test_an_exception_at_any_call_ends_neither_answers_nor_swaps(world: World) -
         swap(world, good)
         eventually(lambda good=good: is_served(world, good), SECONDS, f"no swap after {site}")
         assert predict(world) == good
-    print(f"{fired} of {len(sites)} faults injected", file=sys.stderr)
     assert fired > 0.8 * len(sites)
+
+
+@pytest.mark.integration
+def test_an_exception_in_any_function_called_ends_neither_answers_nor_swaps(world: World) -> None:
+    versions = itertools.count(2)
+    sites = {(site.thread, site.callee): site for site in known_sites(world, versions)}
+    check(world, list(sites.values()), versions)
+
+
+@pytest.mark.soak
+def test_an_exception_at_any_call_ends_neither_answers_nor_swaps(world: World) -> None:
+    versions = itertools.count(1_000_000)
+    check(world, known_sites(world, versions), versions)
