@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from grpc import _server
@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 # Calls without a message past this many, and older than this, are cancelled: they cost memory only.
 _MAX_SILENT_CALLS = 1000
 _SILENT_SECONDS = 60.0
+
+_NO_MESSAGE = b'"%s" requires exactly one request message.'
 
 _STREAM_THREADS = 8
 # Streams (reflection) past this many are refused; an idle one keeps its thread until it is ended.
@@ -41,68 +43,117 @@ class MessageFirstPool(ThreadPoolExecutor):
         super().__init__(max_workers, "grpc")
         self._calls = _Places(max_calls)
         self._streams = _Places(_MAX_STREAMS)
-        self._silent: dict[Any, float] = {}
+        self._silent: dict[_Call, float] = {}
         self._stream_pool = ThreadPoolExecutor(_STREAM_THREADS, "grpc-stream")
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Called by gRPC's server with the call's context to run a function of `_server` in."""
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Called by gRPC's server with the call's context to run a function of `_server` in.
+
+        Returns what gRPC needs of a Future: `add_done_callback`.
+        """
         function, event, state, behaviour, _, *codecs = args
+        call = _Call(event, state)
         if function is not _server._unary_response_in_pool:
-            return self._submit(self._stream_pool, self._streams, event, state, fn, *args)
-        done: Future[Any] = Future()
+            self._hand_over(call, self._stream_pool.submit, self._streams, fn, *args)
+            return call
         receive = _server._receive_message(state, event.call, codecs[0])
-        answer = (function, event, state, behaviour, lambda: _taken(state), *codecs)
+        answer = (function, event, state, behaviour, call.taken_message, *codecs)
 
         def on_message(received: Any) -> Any:
-            self._silent.pop(event, None)
+            self._silent.pop(call, None)
             outcome = receive(received)
             if state.request is None:
-                _refuse_without_message(event, state)
-                done.set_result(None)
-                return outcome
-            pool = super(MessageFirstPool, self)
-            work = self._submit(pool, self._calls, event, state, fn, *answer)
-            work.add_done_callback(lambda _: done.set_result(None))
+                call.end(cygrpc.StatusCode.unimplemented, _NO_MESSAGE % event.call_details.method)
+            else:
+                self._hand_over(
+                    call, super(MessageFirstPool, self).submit, self._calls, fn, *answer
+                )
             return outcome
 
         with state.condition:
             if not _server._is_rpc_state_active(state):
-                done.set_result(None)
-                return done
+                call.end()
+                return call
             event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), on_message)
             state.due.add(_server._RECEIVE_MESSAGE_TOKEN)
-        self._silent[event] = time.monotonic()
+        self._silent[call] = time.monotonic()
         self._cancel_silent()
-        return done
+        return call
+
+    def _hand_over(
+        self, call: _Call, submit: Callable[..., Any], places: _Places, fn: Any, *args: Any
+    ) -> None:
+        """Gives a call to a thread; refuses it if there are too many. Never raises."""
+        if not places.take():
+            call.end(cygrpc.StatusCode.resource_exhausted, b"Too many requests.")
+            return
+        try:
+            submit(_run, call, places, fn, *args)
+        except Exception:
+            places.give_back()
+            _logger.exception("a gRPC call found no thread")
+            call.end(cygrpc.StatusCode.resource_exhausted, b"No thread is left.")
 
     def _cancel_silent(self) -> None:
         """Called, as `on_message`, by the one thread that polls the connections."""
         horizon = time.monotonic() - _SILENT_SECONDS
         while len(self._silent) > _MAX_SILENT_CALLS:
-            event, since = next(iter(self._silent.items()))
+            call, since = next(iter(self._silent.items()))
             if since > horizon:
                 return
-            del self._silent[event]
-            event.call.cancel()
+            del self._silent[call]
+            call.cancel()
 
-    def _submit(
-        self, pool: Any, places: _Places, event: Any, state: Any, fn: Any, *args: Any
-    ) -> Future[Any]:
-        """Hands a call to a thread; refuses it if there are too many. Never raises."""
-        done: Future[Any] = Future()
-        done.set_result(None)
-        if not places.take():
-            _abort(event, state, cygrpc.StatusCode.resource_exhausted, b"Too many requests.")
-            return done
-        try:
-            work: Future[Any] = pool.submit(fn, *args)
-        except Exception:
-            places.give_back()
-            _logger.exception("a gRPC call found no thread")
-            _abort(event, state, cygrpc.StatusCode.resource_exhausted, b"No thread is left.")
-            return done
-        work.add_done_callback(lambda _: places.give_back())
-        return work
+
+class _Call:
+    """One call of gRPC's server, from its headers to its end."""
+
+    __slots__ = ("_ended", "_event", "_on_end", "_state")
+
+    def __init__(self, event: Any, state: Any) -> None:
+        self._event = event
+        self._state = state
+        self._ended = False
+        self._on_end: Callable[[Any], None] | None = None
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Called once, by the thread that called `submit`, before that reads a message."""
+        if self._ended:
+            callback(self)
+        else:
+            self._on_end = callback
+
+    def taken_message(self) -> Any:
+        """The message; None if the client cancelled the call meanwhile."""
+        state = self._state
+        with state.condition:
+            request, state.request = state.request, None
+            return request if _server._is_rpc_state_active(state) else None
+
+    def cancel(self) -> None:
+        self._event.call.cancel()
+
+    def end(
+        self,
+        code: Any = cygrpc.StatusCode.internal,
+        details: bytes = b"The call could not be answered.",
+    ) -> None:
+        """Ends the call; with `code` if it has no answer yet, so that no client ever hangs."""
+        state = self._state
+        with state.condition:
+            if _server._is_rpc_state_active(state):
+                _server._abort(state, self._event.call, code, details)
+        self._ended = True
+        if self._on_end:
+            self._on_end(self)
+
+
+def _run(call: _Call, places: _Places, fn: Callable[..., Any], *args: Any) -> None:
+    try:
+        fn(*args)
+    finally:
+        places.give_back()
+        call.end()
 
 
 class _Places:
@@ -123,22 +174,3 @@ class _Places:
     def give_back(self) -> None:
         with self._lock:
             self._taken -= 1
-
-
-def _taken(state: Any) -> Any:
-    """The message of a call; None if the client cancelled it meanwhile."""
-    with state.condition:
-        request, state.request = state.request, None
-        return request if _server._is_rpc_state_active(state) else None
-
-
-def _abort(event: Any, state: Any, code: Any, details: bytes) -> None:
-    with state.condition:
-        if _server._is_rpc_state_active(state):
-            _server._abort(state, event.call, code, details)
-
-
-def _refuse_without_message(event: Any, state: Any) -> None:
-    if state.client is _server._CLOSED:
-        details = b'"%s" requires exactly one request message.' % event.call_details.method
-        _abort(event, state, cygrpc.StatusCode.unimplemented, details)
