@@ -26,6 +26,7 @@ _logger = logging.getLogger(__name__)
 _MAX_SILENT_CALLS = 1000
 _SILENT_SECONDS = 60.0
 
+_NO_ANSWER = b"The call could not be answered."
 _NO_MESSAGE = b'"%s" requires exactly one request message.'
 
 _STREAM_THREADS = 8
@@ -52,10 +53,12 @@ class MessageFirstPool(ThreadPoolExecutor):
         Returns what gRPC needs of a Future: `add_done_callback`.
         """
         function, event, state, behaviour, _, *codecs = args
-        call = _Call(event, state)
-        if function is not _server._unary_response_in_pool:
+        is_stream = function is not _server._unary_response_in_pool
+        call = _Call(event, state, is_stream)
+        if is_stream:
             self._hand_over(call, self._stream_pool.submit, self._streams, fn, *args)
             return call
+        unary_submit = super().submit
         receive = _server._receive_message(state, event.call, codecs[0])
         answer = (function, event, state, behaviour, call.taken_message, *codecs)
 
@@ -65,9 +68,7 @@ class MessageFirstPool(ThreadPoolExecutor):
             if state.request is None:
                 call.end(cygrpc.StatusCode.unimplemented, _NO_MESSAGE % event.call_details.method)
             else:
-                self._hand_over(
-                    call, super(MessageFirstPool, self).submit, self._calls, fn, *answer
-                )
+                self._hand_over(call, unary_submit, self._calls, fn, *answer)
             return outcome
 
         with state.condition:
@@ -108,10 +109,11 @@ class MessageFirstPool(ThreadPoolExecutor):
 class _Call:
     """One call of gRPC's server, from its headers to its end."""
 
-    __slots__ = ("_ended", "_event", "_on_end", "_state")
+    __slots__ = ("_ended", "_event", "_is_stream", "_on_end", "_state")
 
-    def __init__(self, event: Any, state: Any) -> None:
+    def __init__(self, event: Any, state: Any, is_stream: bool) -> None:
         self._event = event
+        self._is_stream = is_stream
         self._state = state
         self._ended = False
         self._on_end: Callable[[Any], None] | None = None
@@ -133,15 +135,17 @@ class _Call:
     def cancel(self) -> None:
         self._event.call.cancel()
 
-    def end(
-        self,
-        code: Any = cygrpc.StatusCode.internal,
-        details: bytes = b"The call could not be answered.",
-    ) -> None:
-        """Ends the call; with `code` if it has no answer yet, so that no client ever hangs."""
+    def end(self, code: Any = None, details: bytes = _NO_ANSWER) -> None:
+        """Gives the thread's place back. Without an answer, the call ends with `code`.
+
+        A unary call whose function has come back is always ended, so that no client hangs; a stream
+        may go on without a thread (health's Watch).
+        """
         state = self._state
+        if code is None and not self._is_stream:
+            code = cygrpc.StatusCode.internal
         with state.condition:
-            if _server._is_rpc_state_active(state):
+            if code is not None and _server._is_rpc_state_active(state):
                 _server._abort(state, self._event.call, code, details)
         self._ended = True
         if self._on_end:

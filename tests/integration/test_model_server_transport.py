@@ -265,6 +265,10 @@ def test_health_follows_what_the_server_says_of_its_models(
             server.set_serving(is_serving)
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
             assert (answer.status == health_pb2.HealthCheckResponse.SERVING) == is_serving
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.set_serving(False)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_without_the_flag_there_is_no_health_service(channel: grpc.Channel) -> None:
