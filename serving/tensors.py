@@ -89,36 +89,47 @@ _MAX_RANK = 64
 def array_from_proto(proto: Any) -> np.ndarray:
     """The array of a TensorProto; strings become object arrays of bytes.
 
-    Raises MalformedTensorError.
+    An unknown rank counts for nothing, as in TensorFlow (`TensorShapeBase::IsValid`). Raises
+    MalformedTensorError.
     """
-    error = MalformedTensorError("the tensor is malformed")
     enum = proto.dtype
     kind = _KINDS.get(enum)
-    if kind is None or proto.tensor_shape.unknown_rank:
-        raise error
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    # numpy bounds the product of the dimensions even if one of them is 0.
-    extent = math.prod(dim or 1 for dim in shape) * kind.itemsize
-    if len(shape) > _MAX_RANK or min(shape, default=0) < 0 or extent > _MAX_TENSOR_BYTES:
-        raise error
+    if kind is None:
+        raise _malformed()
+    shape = shape_from_proto(proto, kind.itemsize)
     size = math.prod(shape)
     content = proto.tensor_content
     if enum == DataType.STRING:
-        values = _decode_string_list(content, size, error) if content else list(proto.string_val)
-        _check_filling(len(values), size, error)
+        values = _decode_string_list(content, size) if content else list(proto.string_val)
+        check_filling(len(values), size)
         return _strings(values, size).reshape(shape)
     if content:
         if len(content) != size * kind.itemsize:
-            raise error
+            raise _malformed()
         return np.frombuffer(content, dtype=kind.dtype).reshape(shape)
     values = getattr(proto, kind.field)
-    _check_filling(len(values), size, error)
+    check_filling(len(values), size)
     return _filled(_numbers(values, enum, kind), size).reshape(shape)
 
 
-def _check_filling(sent: int, size: int, error: MalformedTensorError) -> None:
+def shape_from_proto(proto: Any, itemsize: int) -> list[int]:
+    """The shape of a TensorProto; MalformedTensorError if no tensor has it."""
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    # numpy bounds the product of the dimensions even if one of them is 0.
+    extent = math.prod(dim or 1 for dim in shape) * itemsize
+    if len(shape) > _MAX_RANK or min(shape, default=0) < 0 or extent > _MAX_TENSOR_BYTES:
+        raise _malformed()
+    return shape
+
+
+def check_filling(sent: int, size: int) -> None:
+    """Raises MalformedTensorError if far more elements are asked for than were sent."""
     if sent < size and size > _MAX_FILLED_ELEMENTS:
-        raise error
+        raise _malformed()
+
+
+def _malformed() -> MalformedTensorError:
+    return MalformedTensorError("the tensor is malformed")
 
 
 def _numbers(values: Any, enum: int, kind: _Kind) -> np.ndarray:
@@ -154,14 +165,14 @@ def _strings(values: list[bytes], size: int) -> np.ndarray:
     return array
 
 
-def _decode_string_list(content: bytes, count: int, error: MalformedTensorError) -> list[bytes]:
+def _decode_string_list(content: bytes, count: int) -> list[bytes]:
     """`count` varint lengths, then the strings, end to end (TensorFlow's EncodeStringList)."""
     lengths, position = [], 0
     for _ in range(count):
         length = shift = 0
         while True:
             if position >= len(content) or shift > 28:
-                raise error
+                raise _malformed()
             byte = content[position]
             position += 1
             length |= (byte & 0x7F) << shift
@@ -170,7 +181,7 @@ def _decode_string_list(content: bytes, count: int, error: MalformedTensorError)
                 break
         lengths.append(length)
     if position + sum(lengths) != len(content):
-        raise error
+        raise _malformed()
     strings = []
     for length in lengths:
         strings.append(content[position : position + length])

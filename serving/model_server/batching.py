@@ -9,22 +9,30 @@ alone.
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from serving.model_server.errors import Code, ServingError, invalid_argument
+from serving.model_server import deadline
+from serving.model_server.cpus import usable_cpus
+from serving.model_server.errors import Code, ServingError, as_serving_error, invalid_argument
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Runner, Step
 
+_logger = logging.getLogger(__name__)
+
 _Outputs = list[np.ndarray]
+
+# Before a batch thread goes on after a fault of its own.
+_PAUSE_AFTER_FAULT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -89,10 +97,14 @@ def _value(proto: Any, name: str, default: int) -> int:
 
 @dataclass(eq=False)
 class _Task:
-    """One request (or a part of one): values in the order of its step's feeds."""
+    """One request (or a part of one): values in the order of its step's feeds.
+
+    `moment` (monotonic) is its deadline, None for none; whoever waits for `answer` cancels it then.
+    """
 
     values: Sequence[np.ndarray]
     size: int
+    moment: float | None = None
     enqueued: float = field(default_factory=time.monotonic)
     answer: Future[_Outputs] = field(default_factory=Future)
 
@@ -121,7 +133,7 @@ class BatchScheduler:
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
-            for number in range(num_batch_threads or os.cpu_count() or 1)
+            for number in range(num_batch_threads or usable_cpus())
         ]
         for thread in self._threads:
             thread.start()
@@ -139,6 +151,8 @@ class BatchScheduler:
         options = runner.options
         limit = options.max_execution_batch_size
         with self._changed:
+            if self._stopping:
+                raise ServingError(Code.UNAVAILABLE, "The server is stopping")
             queue = self._queues.setdefault(key, deque())
             batch = queue[-1] if queue else None
             if batch is None or batch.is_closed or batch.size + task.size > limit:
@@ -159,15 +173,32 @@ class BatchScheduler:
 
     def _work(self) -> None:
         while True:
-            batch = self._next_batch()
-            if batch is None:
-                return
-            now = time.monotonic()
-            for task in batch.tasks:
-                micros = round((now - task.enqueued) * 1e6)
-                self._metrics.batch_queuing_latency.observe(self._thread_pool_name, value=micros)
-            self._metrics.batch_wrapped_runs.add()
-            batch.runner.process(batch.step, batch.tasks)
+            batch = None
+            try:
+                batch = self._next_batch()
+                if batch is None:
+                    return
+                self._run(batch)
+            except BaseException as error:
+                _logger.exception("a batch thread goes on after a fault of its own")
+                if batch is None:
+                    time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
+                    continue
+                for task in batch.tasks:
+                    with contextlib.suppress(InvalidStateError):
+                        task.answer.set_exception(as_serving_error(error))
+
+    def _run(self, batch: _Batch) -> None:
+        # From here on a task is cancelled no more; those that were, cost no run.
+        tasks = [task for task in batch.tasks if task.answer.set_running_or_notify_cancel()]
+        if not tasks:
+            return
+        now = time.monotonic()
+        for task in tasks:
+            micros = round((now - task.enqueued) * 1e6)
+            self._metrics.batch_queuing_latency.observe(self._thread_pool_name, value=micros)
+        self._metrics.batch_wrapped_runs.add()
+        batch.runner.process(batch.step, tasks)
 
     def _next_batch(self) -> _Batch | None:
         with self._changed:
@@ -213,13 +244,23 @@ class BatchingRunner:
             )
         chunk = self.options.max_execution_batch_size
         tasks = [
-            _Task([value[start : start + chunk] for value in values], min(chunk, size - start))
+            _Task(
+                [value[start : start + chunk] for value in values],
+                min(chunk, size - start),
+                deadline.current(),
+            )
             for start in range(0, max(size, 1), chunk)
         ]
         key = (id(self), step, self._shape_key(values))
-        for task in tasks:
-            self._scheduler.submit(key, self, step, task)
-        answers = [task.answer.result() for task in tasks]
+        try:
+            for task in tasks:
+                self._scheduler.submit(key, self, step, task)
+            answers = [task.answer.result(deadline.remaining()) for task in tasks]
+        except TimeoutError:
+            raise deadline.exceeded() from None
+        finally:
+            for task in tasks:
+                task.answer.cancel()
         if len(answers) == 1:
             return answers[0]
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
@@ -228,10 +269,13 @@ class BatchingRunner:
         self._wrapped.close()
 
     def process(self, step: Step, tasks: Sequence[_Task]) -> None:
-        """Answers all tasks of a batch; called by a batch thread."""
+        """Answers all tasks of a batch, with what running them raises if need be.
+
+        Called by a batch thread.
+        """
         try:
             answers = self._run_merged(step, tasks) if len(tasks) > 1 else None
-        except ServingError:
+        except BaseException:
             answers = None
         if answers is None:
             for task in tasks:
@@ -243,9 +287,13 @@ class BatchingRunner:
     def _run_alone(self, step: Step, task: _Task) -> None:
         try:
             answers = self._run_merged(step, [task])
-            task.answer.set_result(answers[0] if answers else self._wrapped.run(step, task.values))
-        except Exception as error:
-            task.answer.set_exception(error)
+            if answers is None:
+                with deadline.at(task.moment):
+                    task.answer.set_result(self._wrapped.run(step, task.values))
+            else:
+                task.answer.set_result(answers[0])
+        except BaseException as error:
+            task.answer.set_exception(as_serving_error(error))
 
     def _run_merged(self, step: Step, tasks: Sequence[_Task]) -> list[_Outputs] | None:
         """Runs the tasks as one; None if an output has no batch dimension to cut it along."""
@@ -255,7 +303,8 @@ class BatchingRunner:
             self._merge([task.values[index] for task in tasks], padding)
             for index in range(len(step.feeds))
         ]
-        outputs = self._wrapped.run(step, merged)
+        with deadline.at(_latest(tasks)):
+            outputs = self._wrapped.run(step, merged)
         if any(output.ndim == 0 or len(output) != size + padding for output in outputs):
             return None
         answers, start = [], 0
@@ -283,6 +332,12 @@ class BatchingRunner:
         return tuple((value.dtype.str, value.shape[1:]) for value in values)
 
 
+def _latest(tasks: Sequence[_Task]) -> float | None:
+    """When the last of the tasks is no longer waited for, None if one waits for ever."""
+    moments = [task.moment for task in tasks]
+    return None if None in moments else max(moment for moment in moments if moment is not None)
+
+
 def _batch_size(values: Sequence[np.ndarray]) -> int:
     """The common 0th dimension; the refusals are those of `batching_util.h`."""
     if not values:
@@ -299,8 +354,10 @@ def _batch_size(values: Sequence[np.ndarray]) -> int:
 
 def _padded(part: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Widens each dimension but the first to `shape`, filling with the tensor's first element."""
-    if not part.size or tuple(shape) == part.shape[1:]:
+    if tuple(shape) == part.shape[1:]:
         return part
+    if not part.size:
+        raise invalid_argument("Got empty tensor in batch of non-empty tensors.")
     missing = [int(want) - have for want, have in zip(shape, part.shape[1:], strict=True)]
     widths = [(0, 0)] + [(0, count) for count in missing]
     return np.pad(part, widths, constant_values=part.flat[0])

@@ -11,6 +11,8 @@ QUICK_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.05
 """What no recent call may have reached: some models are slow for some inputs only."""
 
+# Clients choose much of what tells calls apart.
+_MAX_KINDS_OF_CALLS = 4096
 _WEIGHT_OF_LAST_CALL = 0.2
 _FADING_OF_SLOWEST_CALL = 0.98
 
@@ -26,20 +28,23 @@ class CallTimes:
     The average follows the last few calls; the slowest call is forgotten over hundreds.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, average: float = QUICK_SECONDS, longest: float = LONGEST_PAUSE_SECONDS
+    ) -> None:
+        """Quick is what takes less than `average` and lately never took `longest` seconds."""
+        self._average = average
+        self._longest = longest
         self._times: dict[Hashable, _Times] = {}
 
     def are_quick(self, call: Hashable) -> bool:
         """Whether calls like this one are quick; False if there was none."""
         times = self._times.get(call)
-        return (
-            times is not None
-            and times.average < QUICK_SECONDS
-            and times.slowest < LONGEST_PAUSE_SECONDS
-        )
+        return times is not None and times.average < self._average and times.slowest < self._longest
 
     def note(self, call: Hashable, seconds: float) -> None:
         """Remembers how long a call took."""
+        if len(self._times) >= _MAX_KINDS_OF_CALLS:
+            self._times.clear()
         before = self._times.get(call) or _Times(seconds, 0.0)
         self._times[call] = _Times(
             before.average + _WEIGHT_OF_LAST_CALL * (seconds - before.average),

@@ -28,7 +28,7 @@ def read_text_proto(path: Path, message: _Message) -> _Message:
         text_format.Parse(path.read_text(encoding="utf-8"), message)
     except OSError as error:
         raise ServingError(Code.NOT_FOUND, f"{path}: {error.strerror}") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, ValueError, RecursionError) as error:
         raise invalid_argument(
             f"Invalid protobuf file: '{path}': Error parsing text-format {kind}: {error}"
         ) from error
@@ -98,6 +98,30 @@ def _platform(model: Any) -> str:
 def monitored_models(config: Any) -> Iterable[MonitoredModel]:
     """What the source is to poll for a ModelServerConfig."""
     return [_monitored_model(model) for model in config.model_config_list.config]
+
+
+def check_request_logs(new: Any, root: Path | None, old: Any | None) -> None:
+    """Refuses log files outside `root`, or without a root any that are not in the `old` config.
+
+    Whoever can reload the config could otherwise have the server write any file it may write.
+    """
+    for model in new.model_config_list.config:
+        if not model.HasField("logging_config"):
+            continue
+        file = Path(model.logging_config.log_collector_config.filename_prefix)
+        if root is None:
+            is_allowed = old is not None and any(
+                known.name == model.name and known.logging_config == model.logging_config
+                for known in old.model_config_list.config
+            )
+            reason = "only the model config file may ask for that without --request_log_root"
+        else:
+            is_allowed = file.parent.resolve().is_relative_to(root.resolve())
+            reason = f"{file} does not lie under --request_log_root {root}"
+        if not is_allowed:
+            raise ServingError(
+                Code.PERMISSION_DENIED, f"logging_config of model {model.name}: {reason}"
+            )
 
 
 def _monitored_model(model: Any) -> MonitoredModel:

@@ -6,21 +6,32 @@ It joins source, manager and labels as `tensorflow_serving/model_servers/server_
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from serving.model_server.config import check_model_config, monitored_models
+from serving.model_server import deadline
+from serving.model_server.config import (
+    check_model_config,
+    check_request_logs,
+    monitored_models,
+)
+from serving.model_server.cpus import usable_cpus
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.manager import Loader, Manager, ManagerOptions, ServableHandle
 from serving.model_server.metrics import Metrics
 from serving.model_server.request_log import SampledRequestLog
-from serving.model_server.source import FileSystemSource
+from serving.model_server.source import FileSystemSource, MonitoredModel, aspired_versions
 from serving.model_server.state_monitor import State, StateMonitor, VersionStatus
 
 _logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+# How long a reload waits for a new model of which no version has appeared at all.
+_PATIENCE_WITHOUT_VERSIONS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class CoreOptions:
     manager: ManagerOptions = field(default_factory=ManagerOptions)
     file_system_poll_wait_seconds: int = 1
     allow_version_labels_for_unavailable_models: bool = False
+    request_log_root: Path | None = None
 
 
 class ServerCore:
@@ -56,16 +68,20 @@ class ServerCore:
         self._config: Any | None = None
         self._labels: Mapping[str, Mapping[str, int]] | None = None
         self._stopping = stopping or threading.Event()
-        self._model_names: set[str] = set()
+        self._models: dict[str, MonitoredModel] = {}
         self._is_started = False
 
     def start(self, config: Any) -> None:
         """Serves a ModelServerConfig; returns when each model has an available version.
 
-        Raises ServingError if the config is illegal or a model did not become available.
+        Waits for base paths and versions that are not there yet, as TensorFlow Serving does; not at
+        all if versions are never looked for. Raises ServingError if the config is illegal or a
+        model did not become available.
         """
-        with self._manager.loading_in_parallel(4 * (os.cpu_count() or 1)):
-            self.reload_config(config)
+        with self._manager.loading_in_parallel(4 * usable_cpus()):
+            added, since = self._take_over(config, lambda models: None, is_trusted=True)
+            if self._source.polls:
+                self._await(added, since, "servable", lambda name: True)
 
     def stop(self) -> None:
         """Stops polling and loading. Loaded versions stay usable for requests in flight."""
@@ -73,37 +89,67 @@ class ServerCore:
         self._source.stop()
         self._manager.stop()
 
-    def reload_config(self, new: Any) -> None:
+    def reload_config(self, new: Any, is_from_file: bool = False) -> None:
         """Replaces the served models by those of a ModelServerConfig; waits for new ones.
 
-        Raises ServingError if the config is illegal, labels a version that is not available, or a
-        new model did not become available.
+        One `is_from_file`, the operator's own, is not waited for, and may say where requests are
+        logged to. Raises ServingError if the config is refused (the old one stays: it is illegal,
+        labels a version that is not available, or a new base path cannot be read), or if a new
+        model did not become available. No other caller is held up meanwhile.
         """
+        added, since = self._take_over(new, self._check_new_base_paths, is_from_file)
+        if not is_from_file and self._source.polls:
+            patience = time.monotonic() + _PATIENCE_WITHOUT_VERSIONS_SECONDS
+            self._await(added, since, "model", lambda name: self._may_come(name, patience))
+
+    def _take_over(
+        self, new: Any, check: Callable[[list[MonitoredModel]], None], is_trusted: bool
+    ) -> tuple[set[str], int]:
+        """Makes a config the current one, or raises ServingError and changes nothing.
+
+        Returns the names of its new models, and the point in time before they were asked for.
+        """
+        kind = new.WhichOneof("config")
+        if kind is None:
+            _logger.info("the model config is empty: nothing to do")
+            return set(), 0
+        if kind != "model_config_list":
+            raise invalid_argument("ModelServer does not support custom model config.")
         with self._config_lock:
-            kind = new.WhichOneof("config")
-            if kind is None:
-                _logger.info("the model config is empty: nothing to do")
-                return
-            if kind != "model_config_list":
-                raise invalid_argument("ModelServer does not support custom model config.")
             check_model_config(new, self._config)
             models = list(monitored_models(new))
-            is_same = self._config == new
-            self._config = new
-            self._labels = self._checked_labels(new)
-            since = self._monitor.now()
-            before, self._model_names = self._model_names, {model.name for model in models}
-            self._source.update(models)
-            is_first, self._is_started = not self._is_started, True
-            if is_first:
-                self._manager.start()
-                self._source.start()
-            self._await(self._model_names - before, since, is_first)
+            check(models)
+            labels = self._checked_labels(new)
+            root = self._options.request_log_root
+            if root or not is_trusted:
+                check_request_logs(new, root, self._config)
             if self._request_log:
                 self._request_log.update(new)
-            if not is_same:
-                names = ", ".join(sorted(self._model_names)) or "none"
-                _logger.info("serving models: %s", names)
+            since = self._monitor.now()
+            self._source.update(models)
+            before, self._models = self._models, {model.name: model for model in models}
+            is_same, self._config, self._labels = self._config == new, new, labels
+            if not self._is_started:
+                self._manager.start()
+                self._source.start()
+                self._is_started = True
+        if not is_same:
+            _logger.info("serving models: %s", ", ".join(sorted(self._models)) or "none")
+        return self._models.keys() - before.keys(), since
+
+    def _check_new_base_paths(self, models: list[MonitoredModel]) -> None:
+        for model in models:
+            known = self._models.get(model.name)
+            if known is None or known.base_path != model.base_path:
+                aspired_versions(model)
+
+    def is_serving(self) -> bool:
+        """Whether any version of any model is available."""
+        return self._monitor.is_any_available()
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Returns when the state of a version changes, or after `seconds`."""
+        self._monitor.wait_for_change(seconds)
 
     def servable(
         self, name: str, version: int | None = None, label: str | None = None
@@ -143,21 +189,52 @@ class ServerCore:
             raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
         return [status]
 
-    def _await(self, names: set[str], since: int, is_first: bool) -> None:
-        reached = self._monitor.wait_until_available(names, since, self._stopping)
-        failed = {name: item for name, item in reached.items() if item.state is State.END}
-        if not failed:
-            return
-        what = "servable" if is_first else "model"
-        causes = "".join(
-            f"{{{{name: {name} version: {item.version}}}"
-            + (f" due to error: {item.code.name}: {item.message}" if item.code else "")
-            + "}, "
-            for name, item in failed.items()
+    def _await(
+        self, names: set[str], since: int, what: str, may_come: Callable[[str], bool]
+    ) -> None:
+        """Waits until each model has a version that is available or has ended.
+
+        Raises ServingError if one ended, if `may_come` gives a model up, or at the caller's
+        deadline. Returns early if the server is stopped.
+        """
+        while not self._stopping.is_set():
+            reached = {name: self._monitor.reached(name, since) for name in names}
+            missing = {name for name, status in reached.items() if status is None}
+            lost = {name for name in missing if not may_come(name)}
+            if missing == lost:
+                self._refuse_unavailable(reached, what)
+                return
+            deadline.check()
+            self._monitor.wait_for_change(_POLL_SECONDS)
+
+    def _may_come(self, name: str, patience: float) -> bool:
+        """Whether a new model of a reload may still become available.
+
+        Not if a later config took it out again, or no version of it has appeared for too long.
+        """
+        if name not in self._models:
+            return False
+        is_coming = any(
+            status.state in (State.START, State.LOADING) for status in self._monitor.versions(name)
         )
-        raise ServingError(
-            Code.UNKNOWN, f"{len(failed)} {what}(s) did not become available: {{{causes}}}"
-        )
+        return is_coming or time.monotonic() < patience
+
+    def _refuse_unavailable(self, reached: Mapping[str, VersionStatus | None], what: str) -> None:
+        """Raises ServingError if a model ended in an error, or has no version, in its words."""
+        causes = []
+        for name, status in reached.items():
+            if status is None:
+                reason = "NOT_FOUND: no version has appeared, or a later config took it out"
+                causes.append(f"{{{{name: {name}}} due to error: {reason}}}, ")
+            elif status.state is State.END:
+                reason = f" due to error: {status.code.name}: {status.message}"
+                version = f"{{name: {name} version: {status.version}}}"
+                causes.append(f"{{{version}{reason if status.code else ''}}}, ")
+        if causes:
+            raise ServingError(
+                Code.UNKNOWN,
+                f"{len(causes)} {what}(s) did not become available: {{{''.join(causes)}}}",
+            )
 
     def _checked_labels(self, config: Any) -> Mapping[str, Mapping[str, int]]:
         labels: dict[str, dict[str, int]] = {}

@@ -7,16 +7,17 @@ that means "off": nothing is silently ignored.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
+from serving.model_server.cpus import usable_cpus
+
 # TensorFlow Serving's main() returns -1.
 EXIT_FAILED = 255
 
-_THREADS = 4 * (os.cpu_count() or 1)
+_THREADS = 4 * usable_cpus()
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -52,7 +53,7 @@ class Flags:
     max_num_load_retries: int = _flag(5, "retries of a failed load")
     load_retry_interval_micros: int = _flag(60_000_000, "wait between load retries")
     file_system_poll_wait_seconds: int = _flag(
-        1, "look for new versions this often; 0: once; negative: never"
+        1, "look for new versions this often; 0: once per config; negative: never"
     )
     flush_filesystem_caches: bool = _flag(
         True, "drop TensorFlow's remote file caches after loading; local files have none"
@@ -89,6 +90,19 @@ class Flags:
         "",
         "public key (PEM): versions that were not signed with its private key are not loaded "
         "(not a flag of tensorflow_model_server)",
+    )
+    enable_reload_config: bool = _flag(
+        True, "answer HandleReloadConfigRequest (not a flag of tensorflow_model_server)"
+    )
+    reload_config_address: str = _flag(
+        "",
+        "HOST:PORT that HandleReloadConfigRequest is answered at, and nowhere else "
+        "(not a flag of tensorflow_model_server)",
+    )
+    request_log_root: str = _flag(
+        "",
+        "folder that files of logging_config must lie in; empty: anywhere, but then only the model "
+        "config file may name them (not a flag of tensorflow_model_server)",
     )
     aspired_version_policy: str = _flag(
         "availability_preserving",
@@ -214,5 +228,7 @@ def _check(flags: Flags, parser: argparse.ArgumentParser) -> None:
             f"--aspired_version_policy: {flags.aspired_version_policy!r} is neither "
             "availability_preserving nor resource_preserving"
         )
+    if flags.reload_config_address and not flags.enable_reload_config:
+        parser.error("--reload_config_address is set without --enable_reload_config")
     if flags.grpc_max_threads < 1:
         parser.error("--grpc_max_threads must be positive")

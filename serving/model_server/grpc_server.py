@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 from google.protobuf import message
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server import deadline
+from serving.model_server.errors import Code, ServingError, as_serving_error, utf8_text
+from serving.model_server.grpc_pool import MessageFirstPool
 from serving.model_server.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, Method
 
 _logger = logging.getLogger(__name__)
@@ -22,8 +24,15 @@ _STATUS_CODES = {Code(status.value[0]): status for status in grpc.StatusCode}
 # How long a call waits for one of the max_threads places. Short calls of many clients then just
 # queue up; only when long ones hold all places is a call refused, as TensorFlow Serving does.
 _PLACE_WAIT_SECONDS = 0.05
-# Calls that may wait so; past them gRPC itself refuses at once.
+# Calls that may wait so; those past them are refused at once.
 _MAX_WAITING_CALLS = 1000
+# Calls that may be open, those without a message included.
+_MAX_OPEN_CALLS = 20_000
+# A reflection stream is ended after this, and frees its thread; real ones take milliseconds.
+_REFLECTION_SECONDS = 30.0
+
+# What is left of a call without a deadline is infinite; some clients send centuries instead.
+_NO_DEADLINE_SECONDS = 1e6
 
 _CHANNEL_ARGUMENTS: dict[str, Any] = {
     "grpc.max_receive_message_length": -1,
@@ -35,16 +44,13 @@ _CHANNEL_ARGUMENTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class GrpcOptions:
-    """Where and how to listen. `port` 0 and an empty `socket_path` mean not there.
-
-    `host` is the address that the port is opened on.
+    """Where and how to listen: at the `address` host:port and the `socket_path`, where not empty.
 
     `channel_arguments` go to gRPC and override the server's own. `ssl_config` is an SSLConfig
     message, None for plain text.
     """
 
-    port: int = 0
-    host: str = "0.0.0.0"
+    address: str = ""
     socket_path: str = ""
     max_threads: int = 8
     channel_arguments: Sequence[tuple[str, Any]] = field(default_factory=tuple)
@@ -60,8 +66,8 @@ class GrpcServer:
         self._options = options
         self._health: Any = None
         self._server = grpc.server(
-            ThreadPoolExecutor(2 * options.max_threads, "grpc"),
-            maximum_concurrent_rpcs=options.max_threads + _MAX_WAITING_CALLS,
+            MessageFirstPool(2 * options.max_threads, options.max_threads + _MAX_WAITING_CALLS),
+            maximum_concurrent_rpcs=_MAX_OPEN_CALLS,
             options=list((_CHANNEL_ARGUMENTS | dict(options.channel_arguments)).items()),
         )
         places = threading.BoundedSemaphore(options.max_threads)
@@ -70,13 +76,23 @@ class GrpcServer:
         self._add_reflection()
         self._server.add_generic_rpc_handlers((_Handlers(methods, places),))
         credentials = _credentials(options.ssl_config) if options.ssl_config else None
-        if options.port:
-            self._listen(f"{options.host}:{options.port}", credentials)
+        if options.address:
+            self._listen(options.address, credentials)
         if options.socket_path:
             self._listen(f"unix:{options.socket_path}", credentials)
 
     def start(self) -> None:
         self._server.start()
+
+    def set_serving(self, is_serving: bool) -> None:
+        """What the health service says of all services from now on, if there is one."""
+        if self._health is None:
+            return
+        from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+        status = HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
+        for service in ("", "ModelService", "PredictionService"):
+            self._health.set(service, status)
 
     def stop(self, grace_seconds: float) -> None:
         """Refuses new calls at once, returns when those in flight are answered or cancelled."""
@@ -96,20 +112,31 @@ class GrpcServer:
             ) from error
 
     def _add_health_service(self) -> None:
-        from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+        from grpc_health.v1 import health, health_pb2_grpc
 
         self._health = health.HealthServicer()
-        for service in ("", "ModelService", "PredictionService"):
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self.set_serving(True)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def _add_reflection(self) -> None:
-        from grpc_reflection.v1alpha import reflection
+        from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+        class BriefReflection(reflection.ReflectionServicer):
+            def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> Iterator[Any]:
+                ending = threading.Timer(_REFLECTION_SECONDS, context.cancel)
+                ending.daemon = True
+                ending.start()
+                try:
+                    yield from super().ServerReflectionInfo(request_iterator, context)
+                finally:
+                    ending.cancel()
 
         services = [PREDICTION_SERVICE, MODEL_SERVICE, reflection.SERVICE_NAME]
         if self._health:
             services.append("grpc.health.v1.Health")
-        reflection.enable_server_reflection(services, self._server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            BriefReflection(services), self._server
+        )
 
 
 class _Handlers(grpc.GenericRpcHandler):
@@ -132,6 +159,8 @@ def _behaviour(
     path: str, method: Method, places: threading.BoundedSemaphore
 ) -> Callable[[bytes, Any], Any]:
     def behave(serialized: bytes, context: Any) -> Any:
+        if not context.is_active():
+            return None  # The client gave up while the call waited for this thread.
         if not places.acquire(timeout=_PLACE_WAIT_SECONDS):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many concurrent requests.")
         try:
@@ -144,22 +173,23 @@ def _behaviour(
 
 def _answer(path: str, method: Method, serialized: bytes, context: Any) -> Any:
     remaining = context.time_remaining()
-    if remaining is not None and remaining <= 0:
+    if remaining <= 0:
         context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
     try:
         request = method.parse(serialized)
     except message.DecodeError:
         # The status of gRPC's C++ for bytes that are no such message.
         context.abort(grpc.StatusCode.INTERNAL, "")
+    moment = time.monotonic() + remaining if remaining < _NO_DEADLINE_SECONDS else None
     try:
-        return method.answer(request)
+        with deadline.at(moment):
+            return method.answer(request)
     except ServingError as error:
-        # Details are UTF-8; a message may quote bytes of the request that are not.
-        details = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        context.abort(_STATUS_CODES[error.code], details)
-    except Exception as error:
+        failure = error
+    except BaseException as error:
         _logger.exception("%s failed", path)
-        context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+        failure = as_serving_error(error)
+    return context.abort(_STATUS_CODES[failure.code], utf8_text(failure.message))
 
 
 def _serialize(response: Any) -> bytes:

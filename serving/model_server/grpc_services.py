@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from serving.model_server import inference
 from serving.model_server.core import ServerCore
-from serving.model_server.errors import Code, ServingError, invalid_argument
+from serving.model_server.errors import Code, ServingError, invalid_argument, utf8_text
 from serving.model_server.manager import ServableHandle
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -39,8 +39,14 @@ class Method:
 class Services:
     """The two services on one core."""
 
-    def __init__(self, core: ServerCore, answer_in_tensor_content: bool = False) -> None:
+    def __init__(
+        self,
+        core: ServerCore,
+        answer_in_tensor_content: bool = False,
+        answer_reload_config: bool = True,
+    ) -> None:
         self._core = core
+        self._answer_reload_config = answer_reload_config
         self._as_content = answer_in_tensor_content
 
     def methods(self) -> dict[str, Method]:
@@ -66,6 +72,14 @@ class Services:
         }
         return {f"/{PREDICTION_SERVICE}/{name}": method for name, method in prediction.items()} | {
             f"/{MODEL_SERVICE}/{name}": method for name, method in model.items()
+        }
+
+    def reload_method(self) -> dict[str, Method]:
+        """HandleReloadConfigRequest alone, by its gRPC path."""
+        return {
+            path: method
+            for path, method in self.methods().items()
+            if path.endswith("/HandleReloadConfigRequest")
         }
 
     def predict(self, request: Any) -> Any:
@@ -118,10 +132,14 @@ class Services:
             entry.state = int(status.state)
             entry.status.SetInParent()
             entry.status.error_code = int(status.code)
-            entry.status.error_message = status.message
+            entry.status.error_message = utf8_text(status.message)
         return response
 
     def reload_config(self, request: Any) -> Any:
+        if not self._answer_reload_config:
+            raise ServingError(
+                Code.PERMISSION_DENIED, "HandleReloadConfigRequest is not answered at this address."
+            )
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "

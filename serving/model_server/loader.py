@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from serving.model_server.batching import BatchingOptions, BatchingRunner, BatchScheduler
 from serving.model_server.config import read_text_proto
 from serving.model_server.config_protos import BatchingParameters
-from serving.model_server.errors import Code, ServingError, VersionRefusedError
+from serving.model_server.errors import (
+    Code,
+    ServingError,
+    VersionRefusedError,
+    as_serving_error,
+)
 from serving.model_server.metrics import Metrics
 from serving.model_server.saved_model import LoadedModel, load_saved_model
 from serving.model_server.servable import RequestLog, Runner, Servable, SessionRunner
@@ -63,26 +68,31 @@ class SavedModelLoader:
         """Raises ServingError if the version cannot be loaded or its warmup fails."""
         started = time.monotonic()
         loaded = self._load_session(version, path)
-        runner = self._runner(loaded, path)
+        try:
+            servable = self._warmed_up(name, version, loaded, path)
+        except ServingError:
+            loaded.session.close()
+            raise
+        except BaseException as error:
+            loaded.session.close()
+            raise as_serving_error(error) from error
+        servable.request_log = self._request_log
+        took = time.monotonic() - started
+        _logger.info("model %s version %d loaded from %s in %.2f s", name, version, path, took)
+        return servable
+
+    def _warmed_up(self, name: str, version: int, loaded: LoadedModel, path: Path) -> Servable:
+        options = self._options
         servable = Servable(
             name,
             version,
             loaded.signatures,
-            runner,
+            self._runner(loaded, path),
             self._metrics,
-            self._options.enable_signature_method_name_check,
+            options.enable_signature_method_name_check,
         )
-        if self._options.enable_model_warmup:
-            try:
-                run_warmup(
-                    servable, path, self._options.num_request_iterations_for_warmup, self._metrics
-                )
-            except ServingError:
-                servable.close()
-                raise
-        servable.request_log = self._request_log
-        took = time.monotonic() - started
-        _logger.info("model %s version %d loaded from %s in %.2f s", name, version, path, took)
+        if options.enable_model_warmup:
+            run_warmup(servable, path, options.num_request_iterations_for_warmup, self._metrics)
         return servable
 
     def _load_session(self, version: int, path: Path) -> LoadedModel:
@@ -104,7 +114,8 @@ class SavedModelLoader:
         return loaded
 
     def _runner(self, loaded: LoadedModel, path: Path) -> Runner:
-        direct = SessionRunner(loaded.session)
+        threads = self._options.session_config.inter_op_parallelism_threads
+        direct = SessionRunner(loaded.session, loaded.is_bounded, in_callers_thread=threads <= 0)
         options = self._options.batching
         if options is None or self._batch_scheduler is None:
             return direct
@@ -115,7 +126,6 @@ class SavedModelLoader:
             try:
                 options = BatchingOptions.from_proto(read_text_proto(file, BatchingParameters()))
             except ServingError as error:
-                direct.close()
                 raise ServingError(Code.INVALID_ARGUMENT, f"{file}: {error.message}") from error
         return BatchingRunner(direct, self._batch_scheduler, options)
 

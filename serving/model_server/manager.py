@@ -2,22 +2,32 @@
 
 It follows `tensorflow_serving/core/aspired_versions_manager.cc`: one thread takes one action at a
 time (in pools of their own if load or unload threads are asked for), a version in use is unloaded
-only when its last request has been answered.
+only when its last request has been answered. One thing is added: a version that failed for a reason
+that may pass (`errors.may_pass`) is tried again after a while, in ever longer pauses.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from serving.model_server.errors import Code, ServingError, VersionRefusedError, in_one_line
+from serving.model_server.errors import (
+    Code,
+    ServingError,
+    VersionRefusedError,
+    as_serving_error,
+    in_one_line,
+    may_pass,
+)
 from serving.model_server.servable import Servable
 from serving.model_server.source import AspiredVersions
 from serving.model_server.state_monitor import State, StateMonitor
@@ -31,6 +41,8 @@ from serving.model_server.version_policy import (
 _logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5.0
+# Before the next turn after one that went wrong, so that a lasting fault does not take a whole CPU.
+_PAUSE_AFTER_FAULT_SECONDS = 0.2
 
 
 class Loader(Protocol):
@@ -42,18 +54,29 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class ManagerOptions:
-    """How loading goes about; the names are those of TensorFlow Serving's flags."""
+    """How loading goes about; the names are those of TensorFlow Serving's flags.
+
+    A version that failed for a reason that may pass is tried again after `recovery_pause_seconds`,
+    then after twice as long each time, up to `longest_recovery_pause_seconds`.
+    """
 
     policy: AspiredVersionPolicy = AspiredVersionPolicy.AVAILABILITY_PRESERVING
     num_load_threads: int = 0
     num_unload_threads: int = 0
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
+    recovery_pause_seconds: float = 5.0
+    longest_recovery_pause_seconds: float = 300.0
 
 
 @dataclass(eq=False)
 class _Harness:
-    """One managed version. `users` counts the requests that hold its servable."""
+    """One managed version. `users` counts the requests that hold its servable.
+
+    `is_withdrawn` says that it was taken from what is aspired since. After `attempts` to load it
+    that failed, the last with `error`, the next one is due at `retry_at` (monotonic), None if there
+    will be none; `recovery_pause` is how many seconds lie before it once the retries are used up.
+    """
 
     name: str
     version: int
@@ -62,7 +85,11 @@ class _Harness:
     state: HarnessState = HarnessState.NEW
     servable: Servable | None = None
     users: int = 0
-    retry_cancelled: threading.Event = field(default_factory=threading.Event)
+    is_withdrawn: bool = False
+    attempts: int = 0
+    error: ServingError | None = None
+    retry_at: float | None = None
+    recovery_pause: float = 0.0
 
 
 class ServableHandle:
@@ -116,8 +143,6 @@ class Manager:
         """
         with self._lock:
             self._stopping = True
-            for harness in self._harnesses():
-                harness.retry_cancelled.set()
             self._wake.notify_all()
             self._unused.notify_all()
         for pool in (self._load_pool, self._unload_pool):
@@ -145,7 +170,7 @@ class Manager:
             self._pending[name] = versions
             for version, harness in self._managed.get(name, {}).items():
                 if version not in versions:
-                    harness.retry_cancelled.set()
+                    harness.is_withdrawn = True
             self._wake.notify_all()
 
     def handle(self, name: str, version: int | None) -> ServableHandle:
@@ -156,8 +181,9 @@ class Manager:
         with self._lock:
             harness = self._serving.get((name, version))
             if harness is not None:
+                handle = ServableHandle(self, harness)
                 harness.users += 1
-                return ServableHandle(self, harness)
+                return handle
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {request}")
 
@@ -171,25 +197,92 @@ class Manager:
         return [harness for versions in self._managed.values() for harness in versions.values()]
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                if self._stopping:
-                    return
-                self._forget_finished()
-                self._take_pending()
-                step = self._next_step()
-                if step is None:
-                    self._wake.wait()
-                    continue
-                action, harness = step
-                loading = action is Action.LOAD
-                harness.state = HarnessState.LOADING if loading else HarnessState.UNLOADING
-                perform: Callable[[_Harness], None] = self._load if loading else self._unload
-                pool = self._load_pool if loading else self._unload_pool
-                if pool:
-                    pool.submit(perform, harness)
-            if not pool:
+        while not self._stopping:
+            try:
+                self._take_turn()
+            except BaseException:
+                _logger.exception("the manager goes on after a fault of its own")
+                time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
+
+    def _take_turn(self) -> None:
+        """Takes the next action, or waits until there may be one."""
+        with self._lock:
+            self._forget_finished()
+            self._take_pending()
+            self._end_withdrawn()
+            step = self._due_retry() or self._next_step()
+            if step is None:
+                if not self._stopping:
+                    self._wake.wait(self._seconds_to_next_retry())
+                return
+            action, harness = step
+            loading = action is Action.LOAD
+            before = harness.state
+            harness.state = HarnessState.LOADING if loading else HarnessState.UNLOADING
+            perform: Callable[[_Harness], None] = self._load if loading else self._unload
+            pool = self._load_pool if loading else self._unload_pool
+            if pool:
+                try:
+                    pool.submit(self._perform, perform, harness)
+                except BaseException:
+                    harness.state = before
+                    raise
+        if not pool:
+            try:
                 perform(harness)
+            except BaseException as failure:
+                self._recover(harness, failure)
+
+    def _perform(self, action: Callable[[_Harness], None], harness: _Harness) -> None:
+        try:
+            action(harness)
+        except BaseException as failure:
+            self._recover(harness, failure)
+
+    def _recover(self, harness: _Harness, failure: BaseException) -> None:
+        """Leaves a version in a state that leads on after a fault of the manager's own."""
+        _logger.error(
+            "model %s version %d: a fault", harness.name, harness.version, exc_info=failure
+        )
+        with self._lock:
+            if harness.state is HarnessState.LOADING and harness.retry_at is None:
+                harness.state = HarnessState.ERROR
+                harness.retry_at = time.monotonic() + self._options.recovery_pause_seconds
+            elif harness.state is HarnessState.UNLOADING:
+                has_servable = harness.servable is not None
+                harness.state = HarnessState.READY if has_servable else HarnessState.DISABLED
+            self._update_serving(harness.name)
+            state = harness.state
+            self._wake.notify_all()
+        if state is HarnessState.READY:
+            self._publish(harness, State.AVAILABLE)
+        elif state is not HarnessState.LOADING:
+            self._publish(harness, State.END, as_serving_error(failure))
+
+    def _end_withdrawn(self) -> None:
+        """Ends what waits to be retried and is not wanted any more."""
+        for harness in self._harnesses():
+            if harness.is_withdrawn and harness.retry_at is not None:
+                harness.retry_at = None
+                if harness.state is HarnessState.LOADING:
+                    harness.state = HarnessState.ERROR
+                    self._publish(harness, State.END, harness.error)
+
+    def _due_retry(self) -> tuple[Action, _Harness] | None:
+        """A version whose retry is due. One that had ended is left to the policy like a new one."""
+        now = time.monotonic()
+        for harness in self._harnesses():
+            if harness.retry_at is None or harness.retry_at > now:
+                continue
+            harness.retry_at = None
+            if harness.state is HarnessState.LOADING:
+                return Action.LOAD, harness
+            harness.state = HarnessState.NEW
+        return None
+
+    def _seconds_to_next_retry(self) -> float | None:
+        times = [item.retry_at for item in self._harnesses() if item.retry_at is not None]
+        return max(min(times) - time.monotonic(), 0.0) if times else None
 
     def _forget_finished(self) -> None:
         finished = (HarnessState.NEW, HarnessState.DISABLED, HarnessState.ERROR)
@@ -197,6 +290,8 @@ class Manager:
             for version, harness in list(versions.items()):
                 if not harness.is_aspired and harness.state in finished:
                     del versions[version]
+                    if harness.state is HarnessState.NEW:
+                        self._publish(harness, State.END, harness.error)
             if not versions:
                 del self._managed[name]
 
@@ -209,10 +304,11 @@ class Manager:
             del self._pending[name]
             for version, harness in managed.items():
                 harness.is_aspired = version in wanted
+                harness.is_withdrawn = not harness.is_aspired
             for version, path in wanted.items():
                 if version not in managed:
                     managed[version] = _Harness(name, version, path)
-                    self._monitor.publish(name, version, State.START)
+                    self._publish(managed[version], State.START)
 
     def _next_step(self) -> tuple[Action, _Harness] | None:
         steps = []
@@ -228,66 +324,98 @@ class Manager:
         return steps[0] if steps else None
 
     def _load(self, harness: _Harness) -> None:
-        name, version = harness.name, harness.version
-        self._monitor.publish(name, version, State.LOADING)
+        """Tries once to load a version: whatever a SavedModel makes TensorFlow raise ends this
+        version, not the thread. A retry is an action of its own, so that it holds up no other."""
+        self._publish(harness, State.LOADING)
+        servable: Servable | None = None
         error: ServingError | None = None
         try:
-            servable = self._load_with_retries(harness)
-        except ServingError as failure:
-            error = failure
-            _logger.error(
-                "model %s version %d failed to load: %s", name, version, in_one_line(failure)
-            )
+            servable = self._loader.load(harness.name, harness.version, harness.path)
+        except BaseException as failure:
+            error = as_serving_error(failure)
         with self._lock:
             if error:
-                harness.state = HarnessState.ERROR
+                harness.error = error
+                self._plan_next_attempt(harness, error)
             else:
                 harness.servable = servable
                 harness.state = HarnessState.READY
-                self._update_serving(name)
+                harness.attempts, harness.recovery_pause = 0, 0.0
+                self._update_serving(harness.name)
+            state = harness.state
             self._wake.notify_all()
-        self._monitor.publish(name, version, State.END if error else State.AVAILABLE, error)
+        if state is not HarnessState.LOADING:
+            self._publish(harness, State.END if error else State.AVAILABLE, error)
 
-    def _load_with_retries(self, harness: _Harness) -> Servable:
-        attempts = self._options.max_num_load_retries + 1
-        for attempt in range(1, attempts + 1):
-            try:
-                return self._loader.load(harness.name, harness.version, harness.path)
-            except ServingError as error:
-                is_final = attempt == attempts or isinstance(error, VersionRefusedError)
-                if is_final or harness.retry_cancelled.is_set():
-                    raise
-                wait = max(self._options.load_retry_interval_micros, 0) / 1e6
-                _logger.warning(
-                    "model %s version %d: attempt %d of %d to load failed, next in %g s: %s",
-                    harness.name,
-                    harness.version,
-                    attempt,
-                    attempts,
-                    wait,
-                    in_one_line(error),
-                )
-                if harness.retry_cancelled.wait(wait):
-                    raise
-        raise AssertionError("unreachable")
+    def _plan_next_attempt(self, harness: _Harness, error: ServingError) -> None:
+        """Leaves the version LOADING if it is to be retried, else makes it an ERROR."""
+        options = self._options
+        attempts = options.max_num_load_retries + 1
+        harness.attempts += 1
+        model = f"model {harness.name} version {harness.version}"
+        is_final = harness.is_withdrawn or isinstance(error, VersionRefusedError)
+        if harness.attempts < attempts and not is_final:
+            wait = max(options.load_retry_interval_micros, 0) / 1e6
+            harness.retry_at = time.monotonic() + wait
+            _logger.warning(
+                "%s: attempt %d of %d to load failed, next in %g s: %s",
+                model,
+                harness.attempts,
+                attempts,
+                wait,
+                in_one_line(error),
+            )
+            return
+        harness.state = HarnessState.ERROR
+        if not may_pass(error) or harness.is_withdrawn:
+            _logger.error("%s failed to load: %s", model, in_one_line(error))
+            return
+        harness.recovery_pause = min(
+            2 * harness.recovery_pause or options.recovery_pause_seconds,
+            options.longest_recovery_pause_seconds,
+        )
+        harness.retry_at = time.monotonic() + harness.recovery_pause
+        _logger.error(
+            "%s failed to load, next try in %g s: %s",
+            model,
+            harness.recovery_pause,
+            in_one_line(error),
+        )
+
+    def _publish(self, harness: _Harness, state: State, error: ServingError | None = None) -> None:
+        """Tells the monitor; what it makes of it must not change what becomes of the version."""
+        try:
+            self._monitor.publish(harness.name, harness.version, state, error)
+        except BaseException:
+            _logger.exception(
+                "model %s version %d: %s not noted", harness.name, harness.version, state.name
+            )
 
     def _unload(self, harness: _Harness) -> None:
-        name, version = harness.name, harness.version
-        self._monitor.publish(name, version, State.UNLOADING)
+        self._publish(harness, State.UNLOADING)
         with self._lock:
-            self._update_serving(name)
+            self._update_serving(harness.name)
             while harness.users and not self._stopping:
                 self._unused.wait()
             if self._stopping:
                 return
         servable, harness.servable = harness.servable, None
-        assert servable is not None
-        servable.close()
+        name, version = harness.name, harness.version
+        try:
+            if servable is not None:
+                servable.close()
+        except BaseException as error:
+            _logger.error(
+                "model %s version %d did not close: %s", name, version, as_serving_error(error)
+            )
+        del servable
         with self._lock:
             harness.state = HarnessState.DISABLED
             self._wake.notify_all()
+        # A graph is full of reference cycles, and a large one is memory that is wanted back now.
+        gc.collect()
         _logger.info("model %s version %d unloaded", name, version)
-        self._monitor.publish(name, version, State.END)
+        self._publish(harness, State.END)
 
     def _update_serving(self, name: str) -> None:
         """Rebuilds what requests for a model find; a plain swap, so readers never see a gap."""

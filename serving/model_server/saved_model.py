@@ -7,6 +7,9 @@ differently and builds collections that serving never reads.
 
 from __future__ import annotations
 
+import itertools
+import re
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +20,14 @@ import tensorflow as tf
 from google.protobuf import message, text_format
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import Code, ServingError, as_serving_error
 
 _INIT_OP_SIGNATURE = "__saved_model_init_op"
+# Ops that loop, wait for other runs, or call what is not in the graph.
+_UNBOUNDED_OPS = re.compile(
+    "While|NextIteration|Dequeue|Enqueue|Barrier|Stage|Iterator|Dataset|Recv|Lock|PyFunc|Scan"
+)
+_MAX_PROTOBUF_BYTES = 2**31 - 1
 _LEGACY_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 
 
@@ -27,12 +35,16 @@ _LEGACY_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 class LoadedModel:
     """A restored session and what serving needs to know of its graph.
 
+    `is_bounded` says that nothing in it loops or waits: how long a run takes follows from its
+    inputs' sizes.
+
     The two stages of the load, in microseconds: `restore_graph_micros` until the variables are
     restored, then `init_graph_micros` for what initializes tables.
     """
 
     session: Any
     signatures: Mapping[str, Any]
+    is_bounded: bool
     restore_graph_micros: int
     init_graph_micros: int
 
@@ -44,6 +56,7 @@ def load_saved_model(path: Path, tags: Sequence[str], session_config: Any) -> Lo
     Serving reports for a missing, unreadable or inconsistent SavedModel.
     """
     started = time.monotonic()
+    _check_files(path)
     meta_graph = _meta_graph(_read_saved_model(path), frozenset(tags), path)
     graph = tf.Graph()
     session = tf.compat.v1.Session(graph=graph, config=session_config)
@@ -54,21 +67,33 @@ def load_saved_model(path: Path, tags: Sequence[str], session_config: Any) -> Lo
         _restore_variables(session, meta_graph.saver_def, path, assets)
         restored = time.monotonic()
         _initialize(session, meta_graph, assets)
-    except ServingError:
-        session.close()
-        raise
-    except tf.errors.OpError as error:
-        session.close()
-        raise ServingError(Code(error.error_code), error.message) from error
     except (ValueError, KeyError, TypeError) as error:
         session.close()
         raise ServingError(Code.INVALID_ARGUMENT, f"{error}. Model path: {path}") from error
+    except ServingError:
+        session.close()
+        raise
+    except BaseException as error:
+        session.close()
+        raise as_serving_error(error) from error
     return LoadedModel(
         session=session,
         signatures=dict(meta_graph.signature_def),
+        is_bounded=_is_bounded(meta_graph.graph_def),
         restore_graph_micros=round((restored - started) * 1e6),
         init_graph_micros=round((time.monotonic() - restored) * 1e6),
     )
+
+
+def _check_files(path: Path) -> None:
+    """Refuses what would block a read for ever (FIFOs, devices) or cannot be a protobuf."""
+    for file in [path, *path.rglob("*")]:
+        mode = file.stat().st_mode if file.exists() else 0
+        if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ServingError(Code.FAILED_PRECONDITION, f"{file} is not a regular file")
+    binary = path / "saved_model.pb"
+    if binary.exists() and binary.stat().st_size > _MAX_PROTOBUF_BYTES:
+        raise ServingError(Code.OUT_OF_RANGE, f"{binary} is larger than 2 GiB")
 
 
 def _read_saved_model(path: Path) -> Any:
@@ -78,7 +103,7 @@ def _read_saved_model(path: Path) -> Any:
         if binary.exists():
             saved_model.ParseFromString(binary.read_bytes())
         elif text.exists():
-            text_format.Parse(text.read_text(), saved_model)
+            text_format.Parse(text.read_text(encoding="utf-8"), saved_model)
         else:
             raise ServingError(
                 Code.NOT_FOUND,
@@ -89,10 +114,11 @@ def _read_saved_model(path: Path) -> Any:
     except message.DecodeError as error:
         # What TensorFlow's file reader says of a protobuf it cannot parse up to its end.
         raise ServingError(Code.OUT_OF_RANGE, "Read less bytes than requested") from error
-    except text_format.ParseError as error:
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise ServingError(Code.DATA_LOSS, f"Can't parse {text} as text proto") from error
     except OSError as error:
-        raise ServingError(Code.UNKNOWN, f"{path}: {error.strerror}") from error
+        where = error.filename or path
+        raise ServingError(Code.UNKNOWN, f"{where}: {error.strerror}") from error
     return saved_model
 
 
@@ -123,6 +149,12 @@ def _initialize(session: Any, meta_graph: Any, assets: dict[str, str]) -> None:
     init_op = _init_op_name(meta_graph)
     if init_op:
         session.run(session.graph.get_operation_by_name(init_op.partition(":")[0]), assets)
+
+
+def _is_bounded(graph_def: Any) -> bool:
+    functions = graph_def.library.function
+    nodes = itertools.chain(graph_def.node, *(function.node_def for function in functions))
+    return not any(_UNBOUNDED_OPS.search(node.op) for node in nodes)
 
 
 def _asset_feeds(meta_graph: Any, path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ gRPC, REST and warmup all come through here, so they share every check and error
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,19 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
+from serving.model_server import deadline
 from serving.model_server import signatures as rules
+from serving.model_server.call_times import CallTimes
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.metrics import Metrics
 
+_logger = logging.getLogger(__name__)
+
 # A client can ask for any subset of a signature's outputs; each costs a compiled step.
 _MAX_CACHED_STEPS = 256
+# Runs shorter than this on average, and never as long as that lately, need no timeout.
+_SHORT_SECONDS = 0.02
+_LONGEST_SHORT_SECONDS = 0.2
 
 
 class Step(NamedTuple):
@@ -32,7 +40,8 @@ class Step(NamedTuple):
 class Runner(Protocol):
     """Runs steps: directly in a session, or merged into batches.
 
-    `blocks` says whether a run may wait for other requests.
+    `blocks` says whether a run may wait for other requests, or for as long as its input says: it is
+    not to be made in a thread that others wait for.
     """
 
     blocks: bool
@@ -74,19 +83,46 @@ class RequestLog(Protocol):
 
 
 class SessionRunner:
-    """Runs steps in a session through prepared callables, the cheapest way in from Python."""
+    """Runs steps in a session through prepared callables, the cheapest way in from Python.
 
-    blocks = False
+    A run that must end by the caller's deadline takes the session's thread pool and a timeout, as
+    in TensorFlow Serving. Short ones of a `is_bounded` graph (one in which nothing loops or waits)
+    do without: they run in the caller's thread, which for small models costs half, unless the
+    session's threads were asked for (`in_callers_thread` False).
+    """
 
-    def __init__(self, session: Any) -> None:
+    def __init__(
+        self, session: Any, is_bounded: bool = False, in_callers_thread: bool = True
+    ) -> None:
         self._session = session
-        self._callables: dict[Step, Callable[..., list[Any]]] = {}
+        # TensorFlow's number for the caller's own thread, and for the session's pool.
+        self._pool = -1 if in_callers_thread else 0
+        self.blocks = not is_bounded
+        self._callables: dict[tuple[Step, int], Callable[..., list[Any]]] = {}
         self._lock = threading.Lock()
+        self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
 
     def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Raises ServingError with the code and message of the TensorFlow error."""
+        remaining = deadline.remaining()
+        if remaining is None:
+            return self._run(step, 0, values)
+        call = (step, _weight(values).bit_length())
+        is_short = not self.blocks and self._times.are_quick(call)
+        started = time.perf_counter()
         try:
-            run = self._callables.get(step) or self._prepare(step)
+            return self._run(step, 0 if is_short else _timeout_ms(remaining), values)
+        finally:
+            self._times.note(call, time.perf_counter() - started)
+
+    def close(self) -> None:
+        self._callables.clear()
+        self._session.close()
+
+    def _run(self, step: Step, timeout_ms: int, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """`timeout_ms` 0 means none."""
+        try:
+            run = self._callables.get((step, timeout_ms)) or self._prepare(step, timeout_ms)
             outputs = run(*values)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from None
@@ -96,19 +132,36 @@ class SessionRunner:
             raise invalid_argument(message) from None
         return [value if type(value) is np.ndarray else _as_array(value) for value in outputs]
 
-    def close(self) -> None:
-        self._callables.clear()
-        self._session.close()
-
-    def _prepare(self, step: Step) -> Callable[..., list[Any]]:
-        options = config_pb2.CallableOptions(feed=step.feeds, fetch=step.fetches)
+    def _prepare(self, step: Step, timeout_ms: int) -> Callable[..., list[Any]]:
+        # A timeout needs another thread: the one that runs cannot watch.
+        options = config_pb2.CallableOptions(
+            feed=step.feeds,
+            fetch=step.fetches,
+            run_options=config_pb2.RunOptions(
+                timeout_in_ms=timeout_ms, inter_op_thread_pool=0 if timeout_ms else self._pool
+            ),
+        )
         with self._lock:
             if len(self._callables) >= _MAX_CACHED_STEPS:
                 del self._callables[next(iter(self._callables))]
             # `Session.make_callable` with feeds falls back on `Session.run`, ten times slower.
             run = self._session._make_callable_from_options(options)
-            self._callables[step] = run
+            self._callables[step, timeout_ms] = run
         return run
+
+
+def _weight(values: Sequence[np.ndarray]) -> int:
+    """What a run's time depends on: bytes of numbers and of strings."""
+    return sum(
+        sum(map(len, value.flat)) if value.dtype.hasobject else value.nbytes for value in values
+    )
+
+
+def _timeout_ms(seconds: float) -> int:
+    """Milliseconds, rounded up by at most a quarter: each value costs a callable of its own."""
+    millis = max(int(seconds * 1000), 1)
+    shift = max(millis.bit_length() - 3, 0)
+    return ((millis - 1 >> shift) + 1) << shift
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -160,7 +213,7 @@ class Servable:
 
     @property
     def blocks(self) -> bool:
-        """Whether a call may wait for other requests (batching)."""
+        """Whether a call may wait for other requests (batching), or loops in its graph."""
         return self._runner.blocks
 
     def predict(
@@ -176,15 +229,8 @@ class Servable:
         into an array; it is called after the names are checked. Returns arrays by output alias.
         """
         signature_name = signature_name or rules.DEFAULT_SIGNATURE
-        prepared = self._predicts.get(signature_name)
-        if prepared is None:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f'Serving signature key "{signature_name}" not found.',
-            )
+        prepared = self._prepared_predict(signature_name)
         signature = self.signatures[signature_name]
-        if self._check_method_names:
-            rules.check_predict_method(signature)
         if len(inputs) != len(prepared.inputs) or any(
             alias not in inputs for alias in prepared.inputs
         ):
@@ -206,8 +252,19 @@ class Servable:
         answer = dict(zip(outputs, results, strict=True))
         if self.request_log:
             sent = dict(zip(prepared.inputs, values, strict=True))
-            self.request_log.predict(self, signature_name, sent, output_filter, answer)
+            self._log(self.request_log.predict, signature_name, sent, output_filter, answer)
         return answer
+
+    def _prepared_predict(self, signature_name: str) -> _Predict:
+        prepared = self._predicts.get(signature_name)
+        if prepared is None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f'Serving signature key "{signature_name}" not found.',
+            )
+        if self._check_method_names:
+            rules.check_predict_method(self.signatures[signature_name])
+        return prepared
 
     def classify(
         self, signature_name: str, serialized_examples: Sequence[bytes]
@@ -217,7 +274,7 @@ class Servable:
         fetched = self._run_examples("Classify", plan, serialized_examples)
         result = rules.classification(fetched, len(serialized_examples))
         if self.request_log:
-            self.request_log.classify(self, signature_name, serialized_examples, result)
+            self._log(self.request_log.classify, signature_name, serialized_examples, result)
         return result
 
     def regress(self, signature_name: str, serialized_examples: Sequence[bytes]) -> np.ndarray:
@@ -226,7 +283,7 @@ class Servable:
         fetched = self._run_examples("Regress", plan, serialized_examples)
         result = rules.regression(fetched, len(serialized_examples))
         if self.request_log:
-            self.request_log.regress(self, signature_name, serialized_examples, result)
+            self._log(self.request_log.regress, signature_name, serialized_examples, result)
         return result
 
     def multi_inference(
@@ -303,6 +360,13 @@ class Servable:
         results = self._runner.run(plan.step, [examples])
         self._observe(api, started)
         return dict(zip(plan.outputs, results, strict=True))
+
+    def _log(self, write: Callable[..., None], *what: Any) -> None:
+        """Logs a request. An answer is given even if it cannot be logged."""
+        try:
+            write(self, *what)
+        except Exception:
+            _logger.exception("model %s: a request could not be logged", self.name)
 
     def _observe(self, api: str, started: float) -> None:
         micros = round((time.perf_counter() - started) * 1e6)

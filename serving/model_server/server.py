@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from serving.model_server.batching import BatchingOptions, BatchScheduler
 from serving.model_server.config import read_text_proto, single_model_config
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.model_server.core import CoreOptions, ServerCore
-from serving.model_server.errors import ServingError, invalid_argument
+from serving.model_server.cpus import usable_cpus
+from serving.model_server.errors import as_serving_error, in_one_line, invalid_argument
 from serving.model_server.flags import Flags
 from serving.model_server.grpc_server import GrpcOptions, GrpcServer, parse_channel_arguments
 from serving.model_server.grpc_services import Services
@@ -39,15 +41,19 @@ _logger = logging.getLogger(__name__)
 _DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 # Longest that requests in flight may take once the server is told to stop.
 _DRAIN_SECONDS = 30.0
+# The health service follows each change of a model's state, and looks anyway this often.
+_HEALTH_SECONDS = 1.0
 
 
 def _keep_pauses_short() -> None:
-    """Tunes the interpreter for latency.
+    """Tunes the interpreter for latency; called once everything is imported and nothing is loaded.
 
     A full garbage collection over all that TensorFlow imports takes 0.2 s, so none looks at it.
+    What versions are made of comes later, and is collected when they go.
     A thread that runs Python code (a large body, say) gives way to the others after half a
     millisecond: the status of a busy server then takes 2.6 ms instead of 9.
     """
+    gc.collect()
     gc.freeze()
     sys.setswitchinterval(0.0005)
 
@@ -94,45 +100,73 @@ class Server:
         Raises ServingError if a model does not become available or gRPC cannot listen.
         """
         started = time.monotonic()
+        _keep_pauses_short()
         self._core.start(self._config)
         if self._stopping.is_set():
             return
-        _keep_pauses_short()
-        grpc_server = self._start_grpc()
+        grpc_servers = self._start_grpc()
         rest_server = self._start_rest()
         _logger.info("ready after %.2f s", time.monotonic() - started)
         self._poll_config_until_stopped()
         _logger.info("stopping: answering the requests in flight")
-        drained = threading.Thread(target=grpc_server.stop, args=(_DRAIN_SECONDS,))
-        drained.start()
+        draining = [
+            threading.Thread(target=server.stop, args=(_DRAIN_SECONDS,)) for server in grpc_servers
+        ]
+        for thread in draining:
+            thread.start()
         if rest_server:
             rest_server.stop(_DRAIN_SECONDS)
-        drained.join()
+        for thread in draining:
+            thread.join()
         self._core.stop()
         if self._scheduler:
             self._scheduler.stop()
         self._request_log.close()
         _logger.info("stopped")
 
-    def _start_grpc(self) -> GrpcServer:
+    def _start_grpc(self) -> list[GrpcServer]:
+        """The gRPC server, and one of its own for reloads if they have an address of their own."""
         flags = self._flags
-        services = Services(self._core, flags.enable_serialization_as_tensor_content)
-        server = GrpcServer(
-            services.methods(),
-            GrpcOptions(
-                port=flags.port,
-                host=flags.listen_address or "0.0.0.0",
-                socket_path=flags.grpc_socket_path,
-                max_threads=flags.grpc_max_threads,
-                channel_arguments=self._channel_arguments,
-                ssl_config=self._ssl_config,
-                enable_healthcheck=flags.enable_grpc_healthcheck_service,
-            ),
+        reload_address = flags.reload_config_address
+        services = Services(
+            self._core,
+            flags.enable_serialization_as_tensor_content,
+            answer_reload_config=flags.enable_reload_config and not reload_address,
         )
-        server.start()
-        for where in filter(None, (flags.port, flags.grpc_socket_path)):
-            _logger.info("gRPC API at %s%s", where, " (TLS)" if self._ssl_config else "")
-        return server
+        options = GrpcOptions(
+            address=_address(flags.listen_address or "0.0.0.0", flags.port) if flags.port else "",
+            socket_path=flags.grpc_socket_path,
+            max_threads=flags.grpc_max_threads,
+            channel_arguments=self._channel_arguments,
+            ssl_config=self._ssl_config,
+            enable_healthcheck=flags.enable_grpc_healthcheck_service,
+        )
+        servers = [GrpcServer(services.methods(), options)]
+        if reload_address:
+            options = replace(
+                options, address=reload_address, socket_path="", enable_healthcheck=False
+            )
+            servers.append(GrpcServer(Services(self._core).reload_method(), options))
+        for server in servers:
+            server.start()
+        if flags.enable_grpc_healthcheck_service:
+            threading.Thread(
+                target=self._report_health, args=(servers[0],), name="health", daemon=True
+            ).start()
+        tls = " (TLS)" if self._ssl_config else ""
+        for where in filter(None, (flags.port, flags.grpc_socket_path, reload_address)):
+            _logger.info("gRPC API at %s%s", where, tls)
+        return servers
+
+    def _report_health(self, server: GrpcServer) -> None:
+        """Lets the health service follow the models until the server stops."""
+        while not self._stopping.is_set():
+            try:
+                server.set_serving(self._core.is_serving())
+                self._core.wait_for_change(_HEALTH_SECONDS)
+            except BaseException:
+                _logger.exception("the health service was not told the state of the models")
+                self._stopping.wait(_HEALTH_SECONDS)
 
     def _start_rest(self) -> RestServer | None:
         """A REST port that cannot be had is reported, and gRPC served all the same."""
@@ -179,12 +213,17 @@ class Server:
         complaint = ""
         while not self._stopping.wait(seconds):
             try:
-                self._core.reload_config(self._read_model_config())
+                self._core.reload_config(self._read_model_config(), is_from_file=True)
                 complaint = ""
-            except ServingError as error:
-                if str(error) != complaint:
-                    _logger.error("model config file not taken over: %s", error)
-                complaint = str(error)
+            except Exception as error:
+                text = in_one_line(as_serving_error(error))
+                if text != complaint:
+                    _logger.error("model config file not taken over: %s", text)
+                complaint = text
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and "[" not in host else f"{host}:{port}"
 
 
 def _core_options(flags: Flags) -> CoreOptions:
@@ -200,6 +239,7 @@ def _core_options(flags: Flags) -> CoreOptions:
         allow_version_labels_for_unavailable_models=(
             flags.allow_version_labels_for_unavailable_models
         ),
+        request_log_root=Path(flags.request_log_root) if flags.request_log_root else None,
     )
 
 
@@ -248,7 +288,9 @@ def _session_config(flags: Flags) -> Any:
     inter = flags.tensorflow_inter_op_parallelism or parallelism
     if intra:
         config.intra_op_parallelism_threads = intra
-    # Running a request's ops in its own thread saves the hand-over to a pool, which for small
-    # models costs more than the ops.
-    config.inter_op_parallelism_threads = inter or config.inter_op_parallelism_threads or -1
+    if inter:
+        config.inter_op_parallelism_threads = inter
+    # TensorFlow counts the CPUs it may run on, but not what a container's quota leaves of them.
+    if not config.intra_op_parallelism_threads:
+        config.intra_op_parallelism_threads = usable_cpus()
     return config

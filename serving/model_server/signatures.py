@@ -36,8 +36,15 @@ class Classification:
     scores: np.ndarray | None
 
 
+def foreign_dtype(enum: int) -> np.dtype[Any]:
+    """A numpy dtype that stands for a TensorFlow dtype numpy has none for; it equals no other."""
+    return np.dtype("V1", metadata={"tensorflow": enum})
+
+
 def tensor_dtype(array: np.ndarray) -> tf.DType:
     """The TensorFlow dtype of an array; object and byte string arrays are strings."""
+    if array.dtype.metadata:
+        return tf.as_dtype(array.dtype.metadata["tensorflow"])
     return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
 
 

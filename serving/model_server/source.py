@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from serving.model_server.errors import Code, ServingError
+from serving.model_server.errors import Code, ServingError, as_serving_error, in_one_line
 
 _logger = logging.getLogger(__name__)
 
@@ -67,8 +67,9 @@ def aspired_versions(model: MonitoredModel) -> AspiredVersions:
             f"Could not find base path {model.base_path} for servable {model.name} with error "
             f"NOT_FOUND: {model.base_path} not found",
         ) from error
-    except OSError as error:
-        raise ServingError(Code.UNKNOWN, f"{model.base_path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
+        reason = getattr(error, "strerror", None) or error
+        raise ServingError(Code.UNKNOWN, f"{model.base_path}: {reason}") from error
     found = _by_version(model, children)
     if model.choice is VersionChoice.ALL:
         return found
@@ -94,71 +95,78 @@ class FileSystemSource:
     """Polls the base paths and calls `aspire(model name, versions)` with what it finds."""
 
     def __init__(self, aspire: AspireCallback, poll_wait_seconds: int) -> None:
-        """Polls every `poll_wait_seconds`; once if it is 0; never if it is negative."""
+        """Polls every `poll_wait_seconds`; if it is 0, once per `update`; never if negative."""
         self._aspire = aspire
         self._poll_wait_seconds = poll_wait_seconds
         self._lock = threading.Lock()
         self._models: list[MonitoredModel] = []
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last_complaint = ""
-        self._empty: set[str] = set()
+        self._complaints: dict[str, str] = {}
+
+    @property
+    def polls(self) -> bool:
+        """Whether versions are ever looked for."""
+        return self._poll_wait_seconds >= 0
 
     def update(self, models: Iterable[MonitoredModel]) -> None:
         """Replaces the polled models; of those no longer polled, no version is aspired."""
         models = list(models)
         with self._lock:
             gone = {model.name for model in self._models} - {model.name for model in models}
-            self._models = models
             for name in gone:
+                self._complaints.pop(name, None)
                 self._aspire(name, {})
+            self._models = models
+        self._wake.set()
 
     def start(self) -> None:
         """Polls for the first time, from a thread of its own."""
-        if self._poll_wait_seconds < 0:
+        if not self.polls:
             return
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
+        self._wake.set()
         if self._thread:
             self._thread.join()
 
     def poll(self) -> None:
-        """Looks once. A model that cannot be read stops the round, as in TensorFlow Serving."""
+        """Looks once. A model that cannot be read keeps what it has, and holds up no other."""
         with self._lock:
-            try:
-                aspired = [(model, aspired_versions(model)) for model in self._models]
-            except ServingError as error:
-                self._complain(error.message)
-                return
-            self._last_complaint = ""
-            for model, versions in aspired:
-                self._note_if_empty(model, versions)
-                self._aspire(model.name, versions)
+            for model in self._models:
+                try:
+                    versions = aspired_versions(model)
+                    self._aspire(model.name, versions)
+                except BaseException as error:
+                    self._complain(model, in_one_line(as_serving_error(error)))
+                else:
+                    self._note_if_empty(model, versions)
 
     def _run(self) -> None:
-        while True:
-            self.poll()
-            if self._poll_wait_seconds == 0 or self._stopping.wait(self._poll_wait_seconds):
-                return
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self.poll()
+            except BaseException:
+                _logger.exception("polling the model base paths failed")
+            self._wake.wait(self._poll_wait_seconds or None)
 
-    def _complain(self, message: str) -> None:
-        if message != self._last_complaint:
-            _logger.error("polling the model base paths failed: %s", message)
-        self._last_complaint = message
+    def _complain(self, model: MonitoredModel, message: str) -> None:
+        if message != self._complaints.get(model.name):
+            _logger.error("model %s: polling its base path failed: %s", model.name, message)
+        self._complaints[model.name] = message
 
     def _note_if_empty(self, model: MonitoredModel, versions: AspiredVersions) -> None:
         if versions:
-            self._empty.discard(model.name)
-            missing = model.versions - versions.keys()
-            if missing and model.choice is VersionChoice.SPECIFIC:
-                _logger.debug("model %s: versions %s not found", model.name, sorted(missing))
-        elif model.name not in self._empty:
-            self._empty.add(model.name)
+            self._complaints.pop(model.name, None)
+            return
+        complaint = f"no versions found under {model.base_path}"
+        if complaint != self._complaints.get(model.name):
             _logger.warning(
-                "no versions of model %s found under %s; a version is a folder named by a number",
-                model.name,
-                model.base_path,
+                "model %s: %s; a version is a folder named by a number", model.name, complaint
             )
+        self._complaints[model.name] = complaint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
 
 from serving.model_server.errors import ServingError
 from serving.status import Code, State, VersionStatus
@@ -40,31 +39,31 @@ class StateMonitor:
             return self._states.get(name, {}).get(version)
 
     def now(self) -> int:
-        """A point in time, for `wait_until_available` to ignore what happened before it."""
+        """A point in time, for `reached` to ignore what happened before it."""
         with self._changed:
             return self._serial
 
-    def wait_until_available(
-        self, names: Collection[str], since: int = 0, stopping: threading.Event | None = None
-    ) -> dict[str, VersionStatus]:
-        """Waits until a version of each model is AVAILABLE or has ended; returns these by model.
-
-        Only states published after `since` count. Returns early, without the models still waited
-        for, once `stopping` is set.
-        """
+    def reached(self, name: str, since: int = 0) -> VersionStatus | None:
+        """The newest version that became AVAILABLE or ended after `since`, None if none has yet."""
         with self._changed:
-            while True:
-                reached = {name: self._reached(name, since) for name in names}
-                done = {name: status for name, status in reached.items() if status}
-                if len(done) == len(reached) or (stopping and stopping.is_set()):
-                    return done
-                self._changed.wait(timeout=0.1 if stopping else None)
-
-    def _reached(self, name: str, since: int) -> VersionStatus | None:
-        for version, status in sorted(self._states.get(name, {}).items(), reverse=True):
-            if self._serials[name, version] > since and status.state in (
-                State.AVAILABLE,
-                State.END,
-            ):
-                return status
+            for version, status in sorted(self._states.get(name, {}).items(), reverse=True):
+                if self._serials[name, version] > since and status.state in (
+                    State.AVAILABLE,
+                    State.END,
+                ):
+                    return status
         return None
+
+    def is_any_available(self) -> bool:
+        """Whether any version of any model is AVAILABLE."""
+        with self._changed:
+            return any(
+                status.state is State.AVAILABLE
+                for versions in self._states.values()
+                for status in versions.values()
+            )
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Returns at the next `publish`, or after `seconds`."""
+        with self._changed:
+            self._changed.wait(seconds)

@@ -1,6 +1,7 @@
 """Operation: start-up, refusals with their exit codes, signals, the polled model config file."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def count(server: Any, limit: int) -> requests.Response:
     )
 
 
-def grpc_count(server: Any, limit: int) -> int:
+def grpc_count(server: Any, limit: int, timeout: float = 120) -> int:
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
     request = predict_pb2.PredictRequest()
@@ -68,7 +69,7 @@ def grpc_count(server: Any, limit: int) -> int:
     request.inputs["limit"].int64_val.append(limit)
     with grpc.insecure_channel(server.address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        answer = stub.Predict(request, timeout=120)
+        answer = stub.Predict(request, timeout=timeout)
     return int(answer.outputs["reached"].int64_val[0])
 
 
@@ -170,3 +171,67 @@ def test_sigterm_ends_a_server_that_still_tries_to_load_its_model(
     server = start_model_server("--model_name=m", f"--model_base_path={tmp_path}/m", wait=False)
     eventually(lambda: bool(log_lines(server, "attempt 1 of 6 to load failed, next in 60 s")), 120)
     assert server.stop() == -signal.SIGTERM
+
+
+def test_a_call_past_its_deadline_gives_its_place_back(
+    start_model_server: Any, counting_model: Path
+) -> None:
+    server = start_model_server(
+        "--model_name=counting", f"--model_base_path={counting_model}", "--grpc_max_threads=1"
+    )
+    for _ in range(3):
+        assert grpc_count(server, 3) == 3
+    with pytest.raises(grpc.RpcError) as refusal:
+        grpc_count(server, 2**62, timeout=0.5)
+    assert refusal.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    eventually(lambda: answers(lambda: grpc_count(server, 3) == 3), 30)
+
+
+def answers(call: Callable[[], bool]) -> bool:
+    try:
+        return call()
+    except grpc.RpcError:
+        return False
+
+
+def test_reloads_have_an_address_of_their_own(start_model_server: Any) -> None:
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    server = start_model_server(
+        "--model_name=m",
+        f"--model_base_path={MODELS}/half_plus",
+        f"--reload_config_address={address}",
+    )
+    request = model_management_pb2.ReloadConfigRequest()
+    request.config.model_config_list.config.add(
+        name="m", base_path=f"{MODELS}/half_plus", model_platform="tensorflow"
+    )
+    with grpc.insecure_channel(server.address) as channel:
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refusal:
+            stub.HandleReloadConfigRequest(request, timeout=30)
+        assert refusal.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    with grpc.insecure_channel(address) as channel:
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        assert stub.HandleReloadConfigRequest(request, timeout=30).status.error_code == 0
+
+
+def test_a_server_that_never_looks_for_versions_starts_all_the_same(
+    start_model_server: Any,
+) -> None:
+    server = start_model_server(
+        "--model_name=m",
+        f"--model_base_path={MODELS}/half_plus",
+        "--file_system_poll_wait_seconds=-1",
+        "--enable_grpc_healthcheck_service",
+    )
+    assert requests.get(f"{server.url}/v1/models/m", timeout=30).status_code == 404
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(server.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
+    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING

@@ -2,6 +2,7 @@
 
 import datetime
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,6 +126,74 @@ def test_calls_past_the_limit_are_refused_and_the_others_answered(
     assert echo(channel) == b"hello"
 
 
+def test_calls_without_a_message_hold_up_no_other(channel: grpc.Channel) -> None:
+    silence = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        silence.wait(60)
+        yield from ()
+
+    calls = [channel.stream_unary("/test/Echo").future(silent(), timeout=60) for _ in range(40)]
+    assert [echo(channel, timeout=20) for _ in range(20)] == [b"hello"] * 20
+    silence.set()
+    for call in calls:
+        error = call.exception()
+        assert isinstance(error, grpc.RpcError)
+        assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+        assert error.details() == '"/test/Echo" requires exactly one request message.'
+
+
+def test_open_reflection_streams_hold_up_no_call(channel: grpc.Channel) -> None:
+    from grpc_reflection.v1alpha import reflection_pb2_grpc
+
+    silence = threading.Event()
+
+    def silent() -> Iterator[Any]:
+        silence.wait(60)
+        yield from ()
+
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    streams = [stub.ServerReflectionInfo(silent(), timeout=60) for _ in range(40)]
+    assert [echo(channel, timeout=20) for _ in range(20)] == [b"hello"] * 20
+    silence.set()
+    assert [list(stream) for stream in streams] == [[]] * 40
+
+
+def test_a_call_given_up_while_it_waited_is_never_answered(
+    start: StartGrpc, gate: threading.Event, entered: threading.Event, tmp_path: Path
+) -> None:
+    from serving.model_server.grpc_server import GrpcOptions, GrpcServer
+    from serving.model_server.grpc_services import Method
+
+    answered: list[bytes] = []
+
+    def slow(request: bytes) -> Echo:
+        entered.set()
+        assert gate.wait(30)
+        answered.append(request)
+        return Echo(request)
+
+    address = f"unix:{tmp_path}/slow.sock"
+    server = GrpcServer(
+        {"/test/Echo": Method(bytes, slow)},
+        GrpcOptions(socket_path=f"{tmp_path}/slow.sock", max_threads=1),
+    )
+    server.start()
+    gate.clear()
+    with grpc.insecure_channel(address) as channel, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(echo, channel, b"first")
+        assert entered.wait(30)
+        call = channel.unary_unary("/test/Echo").future(b"given up")
+        time.sleep(0.5)
+        call.cancel()
+        time.sleep(0.5)  # Nothing tells when the server has noticed.
+        gate.set()
+        assert first.result(30) == b"first"
+        assert echo(channel, b"last") == b"last"
+    server.stop(0)
+    assert answered == [b"first", b"last"]
+
+
 def test_many_clients_with_short_calls_are_all_answered(channel: grpc.Channel) -> None:
     with ThreadPoolExecutor(16) as pool:
         calls = [pool.submit(echo, channel) for _ in range(400)]
@@ -182,6 +251,24 @@ def test_health_is_served_if_asked_for(start: StartGrpc, tmp_path: Path) -> None
         for service in ("", "ModelService", "PredictionService"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_health_follows_what_the_server_says_of_its_models(
+    start: StartGrpc, tmp_path: Path
+) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    server = start(socket_path=str(tmp_path / "health.sock"), enable_healthcheck=True)
+    with grpc.insecure_channel(f"unix:{tmp_path}/health.sock") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for is_serving in (False, True):
+            server.set_serving(is_serving)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
+            assert (answer.status == health_pb2.HealthCheckResponse.SERVING) == is_serving
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.set_serving(False)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_without_the_flag_there_is_no_health_service(channel: grpc.Channel) -> None:

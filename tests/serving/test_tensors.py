@@ -1,14 +1,18 @@
 """TensorProto to arrays and back, by TensorFlow's own rules."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow.core.protobuf import config_pb2
 
 from serving.model_server import tensor_proto
 from serving.model_server.errors import ServingError
+from serving.model_server.loader import LoaderOptions, SavedModelLoader
+from serving.model_server.metrics import Metrics
 from serving.status import Code
 from serving.tensors import MalformedTensorError, array_from_proto, fill_proto
 
@@ -47,7 +51,6 @@ def test_values_fill_the_shape(proto: Any, expected: Any) -> None:
         tensor(types_pb2.DT_FLOAT, [2], tensor_content=b"\x00" * 7),
         tensor(types_pb2.DT_FLOAT, [-1], float_val=[1]),
         tensor(types_pb2.DT_INVALID, [1]),
-        tensor(types_pb2.DT_RESOURCE, [1]),
         tensor(types_pb2.DT_FLOAT_REF, [1]),
         tensor(9999, [1]),
         tensor(types_pb2.DT_FLOAT, [2**40, 2**40]),
@@ -57,10 +60,7 @@ def test_values_fill_the_shape(proto: Any, expected: Any) -> None:
         tensor(types_pb2.DT_STRING, [2**30], string_val=[b"a"]),
         tensor(types_pb2.DT_STRING, [2], tensor_content=b"\x01\x05abb"),
         tensor(types_pb2.DT_STRING, [1], tensor_content=b"\xff\xff\xff\xff\xff\xff"),
-        tensor_pb2.TensorProto(
-            dtype=types_pb2.DT_FLOAT,
-            tensor_shape=tensor_shape_pb2.TensorShapeProto(unknown_rank=True),
-        ),
+        tensor(types_pb2.DT_RESOURCE, [-1]),
     ],
 )
 def test_a_malformed_tensor_is_refused_by_its_name(proto: Any) -> None:
@@ -72,6 +72,31 @@ def test_a_malformed_tensor_is_refused_by_its_name(proto: Any) -> None:
         Code.INVALID_ARGUMENT,
         "tensor parsing error: x",
     )
+
+
+def test_an_unknown_rank_counts_for_nothing_as_in_tensorflow() -> None:
+    shape = tensor_shape_pb2.TensorShapeProto(unknown_rank=True)
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape=shape, float_val=[7])
+    assert array_from_proto(proto).tolist() == 7
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (types_pb2.DT_RESOURCE, "resource"),
+        (types_pb2.DT_VARIANT, "variant"),
+        (types_pb2.DT_QINT8, "qint8"),
+        (types_pb2.DT_INT4, "int4"),
+    ],
+)
+def test_what_numpy_cannot_hold_is_refused_by_its_dtype(dtype: int, name: str) -> None:
+    conformance = Path(__file__).parent / "conformance"
+    loader = SavedModelLoader(LoaderOptions(config_pb2.ConfigProto()), Metrics())
+    servable = loader.load("m", 1, conformance / "models" / "half_plus" / "1")
+    with pytest.raises(ServingError) as refusal:
+        servable.predict("", {"x": tensor(dtype, [1])}, decode=tensor_proto.array_from_proto)
+    assert refusal.value.code == Code.INVALID_ARGUMENT
+    assert refusal.value.message == f"Expects arg[0] to be float but {name} is provided"
 
 
 ARRAYS = [

@@ -127,6 +127,35 @@ def test_shapes_are_padded_to_one_batch_if_asked(
     assert model.sizes == [1, 2]
 
 
+def test_an_empty_tensor_among_padded_ones_ends_no_thread(
+    model: HalfPlus, batching: Callable[..., BatchingRunner]
+) -> None:
+    runner = batching(pad_variable_length_inputs=True)
+    requests = [np.float32([[1, 2, 3]]), np.zeros([1, 0], np.float32), np.float32([[4]])]
+    for _ in range(3):
+        assert together(model, runner, requests) == [[[2.5, 3.0, 3.5]], [[]], [[4.0]]]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), MemoryError(), GeneratorExit()])
+def test_whatever_a_batch_raises_is_the_answer_of_its_tasks(
+    model: HalfPlus,
+    batching: Callable[..., BatchingRunner],
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise error
+
+    runner = batching()
+    for owner, name in ((model, "run"), (metrics.batch_wrapped_runs, "add"), (runner, "process")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(ServingError):
+                runner.run(STEP, [np.float32([1])])
+        assert runner.run(STEP, [np.float32([1])])[0].tolist() == [2.5]
+
+
 def test_a_batch_is_padded_to_an_allowed_size(
     model: HalfPlus, batching: Callable[..., BatchingRunner]
 ) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.model_server import deadline
 from serving.model_server.config import read_text_proto
 from serving.model_server.core import CoreOptions, ServerCore
 from serving.model_server.errors import Code, ServingError
@@ -239,3 +241,99 @@ def test_a_version_policy_can_change(start: StartCore, base: Path) -> None:
         time.sleep(0.01)
     with core.servable("m") as servable:
         assert servable.version == 1
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/etc/passwd", "/a\\000b", "/" + "x" * 5000])
+def test_a_base_path_that_cannot_be_read_is_refused_and_the_old_config_stays(
+    start: StartCore, base: Path, path: str
+) -> None:
+    core = start(model(base))
+    refusal_of(lambda: core.reload_config(config(model(path, "other"))))
+    with core.servable("m") as servable:
+        assert servable.version == 2
+    core.reload_config(config(model(base) + model(base, "other")))
+    with core.servable("other") as servable:
+        assert servable.version == 2
+
+
+def test_a_refused_label_or_log_changes_nothing(start: StartCore, base: Path) -> None:
+    core = start(model(base))
+    for more in (labels(stable=9), 'logging_config { log_collector_config { type: "x" } }'):
+        refusal_of(lambda more=more: core.reload_config(config(model(base, "other", more))))
+    core.reload_config(config(model(base)))
+    refusal_of(lambda: core.servable("other"))
+
+
+def test_a_reload_that_waits_holds_up_no_other(
+    start: StartCore, base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    core = start(model(base))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(
+            refusal_of,
+            lambda: core.reload_config(config(model(base) + model(tmp_path / "empty", "empty"))),
+        )
+        core.reload_config(config(model(base) + model(base, "other")))
+        with core.servable("other") as servable:
+            assert servable.version == 2
+        code, message = waiting.result(30)
+    assert code == Code.UNKNOWN
+    assert "{{name: empty} due to error: NOT_FOUND: no version has appeared" in message
+
+
+def test_a_reload_ends_at_its_callers_deadline(
+    start: StartCore, base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    core = start(model(base))
+    with deadline.at(time.monotonic() + 0.3):
+        code, _ = refusal_of(
+            lambda: core.reload_config(config(model(base) + model(tmp_path / "empty", "empty")))
+        )
+    assert code == Code.DEADLINE_EXCEEDED
+
+
+def test_without_polling_a_start_waits_for_nothing(start: StartCore, base: Path) -> None:
+    core = start(model(base), file_system_poll_wait_seconds=-1)
+    refusal_of(lambda: core.model_status("m"))
+    core.reload_config(config(model(base) + model(base, "other")))
+
+
+def test_models_added_later_are_loaded_without_polling_too(start: StartCore, base: Path) -> None:
+    core = start(model(base), file_system_poll_wait_seconds=0)
+    core.reload_config(config(model(base) + model(base, "other")))
+    with core.servable("other") as servable:
+        assert servable.version == 2
+
+
+def logged(prefix: Path) -> str:
+    return f'logging_config {{ log_collector_config {{ filename_prefix: "{prefix}" }} }}'
+
+
+def test_request_logs_lie_under_their_root(start: StartCore, base: Path, tmp_path: Path) -> None:
+    root = tmp_path / "logs"
+    core = start(model(base), request_log_root=root)
+    core.reload_config(config(model(base, more=logged(root / "m"))))
+    for prefix in (tmp_path / "m", root / ".." / "m", Path("m")):
+        code, message = refusal_of(
+            lambda prefix=prefix: core.reload_config(config(model(base, more=logged(prefix))))
+        )
+        assert code == Code.PERMISSION_DENIED
+        assert "does not lie under --request_log_root" in message
+
+
+def test_without_a_root_only_the_config_file_may_ask_for_request_logs(
+    start: StartCore, base: Path, tmp_path: Path
+) -> None:
+    core = start(model(base))
+    asking = config(model(base, more=logged(tmp_path / "m")))
+    assert refusal_of(lambda: core.reload_config(asking))[0] == Code.PERMISSION_DENIED
+    core.reload_config(asking, is_from_file=True)
+    core.reload_config(asking)
+
+
+def test_reloads_can_be_switched_off(start: StartCore, base: Path) -> None:
+    services = Services(start(model(base)), answer_reload_config=False)
+    request = model_management_pb2.ReloadConfigRequest()
+    assert refusal_of(lambda: services.reload_config(request))[0] == Code.PERMISSION_DENIED

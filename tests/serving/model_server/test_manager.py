@@ -190,6 +190,72 @@ def test_a_version_taken_away_is_not_retried_any_more(
     assert loader.attempts == [1, 2]
 
 
+@pytest.mark.parametrize("failure", [MemoryError(), RecursionError("deep"), GeneratorExit()])
+def test_whatever_a_load_raises_ends_the_version_not_the_manager(
+    start: Callable[..., Manager],
+    loader: FakeLoader,
+    monitor: RecordingMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+) -> None:
+    manager = start(recovery_pause_seconds=1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(loader, "load", lambda *arguments: (_ for _ in ()).throw(failure))
+        aspire(manager, 1)
+        eventually(lambda: states(monitor) == {1: State.END})
+    assert monitor.versions("m")[0].code in (Code.RESOURCE_EXHAUSTED, Code.INTERNAL)
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.AVAILABLE})
+
+
+def test_a_version_that_failed_for_a_passing_reason_is_tried_again_in_growing_pauses(
+    start: Callable[..., Manager],
+    loader: FakeLoader,
+    monitor: RecordingMonitor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = [PermissionError(13, "Permission denied", "/m/1")] * 3
+    load = loader.load
+
+    def unreadable_at_first(name: str, version: int, path: Path) -> Any:
+        if failures:
+            raise failures.pop()
+        return load(name, version, path)
+
+    monkeypatch.setattr(loader, "load", unreadable_at_first)
+    manager = start(recovery_pause_seconds=0.01, longest_recovery_pause_seconds=0.02)
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    assert (1, State.END) in monitor.events
+    pauses = [line.split("next try in ")[1].split(" s")[0] for line in caplog.messages]
+    assert pauses == ["0.01", "0.02", "0.02"]
+
+
+def test_a_retry_holds_up_no_other_load(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    loader.broken = {1}
+    manager = start(max_num_load_retries=5, load_retry_interval_micros=3_600_000_000)
+    aspire(manager, 1)
+    eventually(lambda: loader.attempts == [1])
+    manager.set_aspired_versions("other", {7: Path("/other/7")})
+    eventually(lambda: bool(monitor.versions("other")))
+    eventually(lambda: monitor.versions("other")[0].state is State.AVAILABLE)
+    assert states(monitor) == {1: State.LOADING}
+
+
+def test_a_servable_that_does_not_close_is_unloaded_all_the_same(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    loader.loaded[1].close = lambda: 1 // 0  # type: ignore[method-assign,assignment]
+    aspire(manager, 2)
+    eventually(lambda: states(monitor) == {1: State.END, 2: State.AVAILABLE})
+
+
 def test_a_version_that_comes_back_is_loaded_again(
     start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
 ) -> None:

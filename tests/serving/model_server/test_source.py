@@ -1,5 +1,7 @@
 """Which versions a base path holds, and which of them a policy wants (research F10)."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,13 @@ from serving.model_server.source import (
     aspired_versions,
     version_number,
 )
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -84,3 +93,33 @@ def test_a_model_no_longer_configured_wants_no_versions(base: Path) -> None:
     source.update([MonitoredModel("m", base)])
     source.update([MonitoredModel("other", base)])
     assert calls == [("m", {})]
+
+
+def test_a_model_that_cannot_be_read_holds_up_no_other(base: Path) -> None:
+    calls: list[tuple[str, AspiredVersions]] = []
+    source = FileSystemSource(lambda name, versions: calls.append((name, versions)), 0)
+    file = base / "a_file"
+    file.touch()
+    bad = [Path("/nowhere"), file, Path("/a\0b"), Path("/" + "x" * 5000)]
+    source.update([*(MonitoredModel(str(path), path) for path in bad), MonitoredModel("m", base)])
+    source.poll()
+    assert [name for name, _ in calls] == ["m"]
+
+
+def test_without_polling_each_config_is_looked_at_once(base: Path) -> None:
+    calls: list[str] = []
+    source = FileSystemSource(lambda name, versions: calls.append(name), 0)
+    source.update([MonitoredModel("first", base)])
+    source.start()
+    eventually(lambda: calls == ["first"])
+    source.update([MonitoredModel("first", base), MonitoredModel("later", base)])
+    eventually(lambda: calls == ["first", "first", "later"])
+    source.stop()
+
+
+def test_a_negative_interval_never_looks(base: Path) -> None:
+    source = FileSystemSource(lambda name, versions: pytest.fail("looked"), -1)
+    source.update([MonitoredModel("m", base)])
+    source.start()
+    assert not source.polls
+    source.stop()
