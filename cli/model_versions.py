@@ -13,6 +13,7 @@ from cli.invocation import command
 from pipeline.modeling.features import LABEL
 from pipeline.settings.config import Config
 from serving.client.status import known_versions
+from serving.versions.journal import Entry, read_entries
 from serving.versions.labels import UnknownVersionError, read_labels
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionState, VersionStore
@@ -101,6 +102,24 @@ def print_listing(found: Listing) -> None:
         if note and version.state is VersionState.ROLLED_BACK:
             text = f"version {version.version} was rolled back {_when(note.at)}: {note.reason}"
             console.print(text, markup=False)
+
+
+def history(directory: str | Path) -> list[Entry]:
+    """Returns what was done to the versions of a model, newest first."""
+    return read_entries(VersionStore(directory))[::-1]
+
+
+def print_history(entries: list[Entry]) -> None:
+    """Prints what was done to the versions, a line each."""
+    console = _console()
+    if not entries:
+        console.print("no label was moved, and no version rolled back or restored", markup=False)
+    for entry in entries:
+        what = f"{entry.action} {entry.version or ''}".strip()
+        if entry.label:
+            what = f"label {entry.label}: {entry.before or 'none'} -> {entry.version or 'none'}"
+        why = f": {entry.reason}" if entry.reason else ""
+        console.print(f"{_when(entry.at)}  {entry.who}  {what}{why}", markup=False)
 
 
 def churn_between(config: Config, before: int, after: int) -> "Churn":

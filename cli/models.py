@@ -1,5 +1,6 @@
 """`runner.py models`: what is being served, and how to go back."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,19 +38,31 @@ _BLIND_WAIT_SECONDS = 10.0
 
 @app.command(
     "list",
-    epilog=examples("models list", "models list --server localhost:8501 --json"),
+    epilog=examples(
+        "models list", "models list --server localhost:8501 --json", "models list --history"
+    ),
 )
 def list_versions(
     workdir: Workdir = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     server: Server = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Who moved labels and versions, when and why.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show every version with its labels; with --server, what is live."""
     from cli import model_versions
 
     settings = _load(workdir, config, overrides)
+    if history:
+        entries = model_versions.history(settings.serving_base)
+        if as_json:
+            print(json.dumps([entry.model_dump(mode="json") for entry in entries]))
+        else:
+            model_versions.print_history(entries)
+        return
     with _usage_errors():
         listing = model_versions.listing(settings.serving_base, settings.serving.model_name, server)
     if as_json:
@@ -116,6 +129,29 @@ def rollback(
         as_json,
         {"rolled_back": done.version, "serving": done.to_version, "reason": reason},
         f"rolled back version {done.version}; now {serving}",
+    )
+
+
+@app.command(epilog=examples('models restore 1795240112 --reason "the server was at fault"'))
+def restore(
+    version: Annotated[int, typer.Argument(help="The version that was rolled back.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "restored by hand",
+    workdir: Workdir = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Take a rollback back: serve the version again, and let its like be pushed again."""
+    from serving.versions.restore import restore as restore_version
+    from serving.versions.store import VersionStore
+
+    settings = _load(workdir, config, overrides)
+    with _usage_errors():
+        restore_version(VersionStore(settings.serving_base), version, reason)
+    _say(
+        as_json,
+        {"restored": version, "reason": reason},
+        f"restored version {version}; servers load it again",
     )
 
 
@@ -257,6 +293,4 @@ def _usage_errors() -> Iterator[None]:
 
 
 def _say(as_json: bool, result: dict[str, object], text: str) -> None:
-    import json
-
     print(json.dumps(result) if as_json else text, file=sys.stdout)

@@ -1,7 +1,5 @@
 """RunResult: what one run did, kept as `var/runs/<run id>.json` and printed by `--json`."""
 
-import getpass
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from files.whole import write_whole
+from serving.versions.journal import who
 
 
 class Status(StrEnum):
@@ -103,7 +102,7 @@ class Override(BaseModel):
     """
 
     action: str
-    who: str = Field(default_factory=lambda: f"{getpass.getuser()}@{socket.gethostname()}")
+    who: str = Field(default_factory=who)
     when: datetime = Field(default_factory=lambda: datetime.now(UTC))
     why: str = ""
 

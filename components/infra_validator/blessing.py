@@ -44,6 +44,7 @@ class Measurements(BaseModel):
         model_megabytes: size of the SavedModel, before warmup records.
         latency: by signature.
         requests: how many requests were answered.
+        attempts: how often the model was tried; the other numbers are of the last attempt.
         warmup_records: how many were written into the model.
     """
 
@@ -54,6 +55,7 @@ class Measurements(BaseModel):
     model_megabytes: float | None = None
     latency: dict[str, Latency] = Field(default_factory=dict)
     requests: int = 0
+    attempts: int = 0
     warmup_records: int = 0
 
 

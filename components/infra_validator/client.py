@@ -19,9 +19,15 @@ Arrays = dict[str, np.ndarray]
 # TensorFlow Serving takes messages of any size; gRPC's default of 4 MB is the client's.
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
+_NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
 
 class CallFailedError(Exception):
-    """The server did not answer a request, or answered with an error."""
+    """The server answered a request with an error."""
+
+
+class NoAnswerError(CallFailedError):
+    """The server did not answer a request, or not in time."""
 
 
 class ServingClient:
@@ -61,8 +67,8 @@ class ServingClient:
                 return _classifications(answer.result)
             answer = self._prediction.Predict(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            code = error.code().name
-            raise CallFailedError(f"{code}: {_one_line(error.details())}") from error
+            failure = NoAnswerError if error.code() in _NO_ANSWER else CallFailedError
+            raise failure(f"{error.code().name}: {_one_line(error.details())}") from error
         return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
 
     def over_rest(self, request: ServingRequest, outputs: list[str]) -> Arrays:
@@ -75,7 +81,7 @@ class ServingClient:
         try:
             response = self._session.post(url, json=rest_body(request), timeout=self._timeout)
         except requests.RequestException as error:
-            raise CallFailedError(_one_line(str(error))) from error
+            raise NoAnswerError(_one_line(str(error))) from error
         if response.status_code != 200:
             raise CallFailedError(f"{response.status_code}: {_one_line(response.text)}")
         try:

@@ -4,7 +4,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from components.infra_validator.model_refused import ModelRefusedError
+from components.infra_validator.model_refused import MissedOnceError, ModelRefusedError
 from serving.client.errors import ModelFailedError, NotAvailableError
 from serving.client.status import fetch_status, wait_until_available
 from serving.launch.base import ModelServer
@@ -30,12 +30,13 @@ def wait_for_start(
         How long it took, in seconds.
 
     Raises:
-        ModelRefusedError: the server ended, gave the model up, or took too long.
+        ModelRefusedError: the server gave the model up.
+        MissedOnceError: the server ended or took too long.
     """
     for attempt in range(1, _PORT_ATTEMPTS + 1):
         try:
             return wait_for_version(server, model_name, 1, started, limit_seconds)
-        except ModelRefusedError:
+        except MissedOnceError:
             died = not server.is_running()
             if attempt == _PORT_ATTEMPTS or not died or not server.lost_its_port():
                 raise
@@ -53,7 +54,7 @@ def wait_for_version(
     def check() -> None:
         if not server.is_running():
             last = next((line for line in reversed(server.log_tail()) if line.strip()), "")
-            raise ModelRefusedError(
+            raise MissedOnceError(
                 f"The server ended before the model was AVAILABLE. Its last line: {last}"
             )
 
@@ -69,8 +70,8 @@ def wait_for_version(
     except ModelFailedError as error:
         raise ModelRefusedError(f"The model did not load: {error.reason}.") from error
     except NotAvailableError as error:
-        raise ModelRefusedError(f"{too_late}; the server said: {error.seen}.") from error
+        raise MissedOnceError(f"{too_late}; the server said: {error.seen}.") from error
     waited = time.monotonic() - since
     if waited > limit_seconds:
-        raise ModelRefusedError(f"{too_late}, but after {waited:.1f} s.")
+        raise MissedOnceError(f"{too_late}, but after {waited:.1f} s.")
     return waited

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from components.infra_validator import answers
 from components.infra_validator.blessing import Latency
-from components.infra_validator.client import CallFailedError, ServingClient
-from components.infra_validator.model_refused import ModelRefusedError
+from components.infra_validator.client import CallFailedError, NoAnswerError, ServingClient
+from components.infra_validator.model_refused import MissedOnceError, ModelRefusedError
 from components.infra_validator.requests import Call, RequestBuilder, ServingRequest
 from components.infra_validator.saved_model import InProcessModel, SignatureDefs
 from components.infra_validator.spec import ValidationSpec
@@ -87,9 +87,7 @@ class Probe:
                 try:
                     client.over_grpc(call.request)
                 except CallFailedError as error:
-                    raise ModelRefusedError(
-                        f"Signature {name} over gRPC, {call}: {error}."
-                    ) from error
+                    raise _refusal(f"Signature {name} over gRPC, {call}", error) from error
                 seconds.append(time.perf_counter() - began)
             self.requests_answered += len(seconds)
             p50, p99 = np.percentile(seconds, [50, 99]) * 1000
@@ -116,20 +114,22 @@ class Probe:
         }
         reasons = []
         for protocol, send in protocols.items():
-            defects, found = self._answers(calls, send)
+            defects, found = self._answers(f"Signature {name} over {protocol}", calls, send)
             if not defects and judge_labels:
                 defects = self._sample_defects(found)
             reasons += [f"Signature {name} over {protocol}, {defect}." for defect in defects[:1]]
         return reasons
 
     def _answers(
-        self, calls: list[Call], send: Callable[[ServingRequest], Arrays]
+        self, where: str, calls: list[Call], send: Callable[[ServingRequest], Arrays]
     ) -> tuple[list[str], list[tuple[Call, Arrays]]]:
         """Returns the defects of the first bad answer, and all answers before it."""
         found: list[tuple[Call, Arrays]] = []
         for call in calls:
             try:
                 answer = send(call.request)
+            except NoAnswerError as error:
+                raise _refusal(f"{where}, {call}", error) from error
             except CallFailedError as error:
                 return [f"{call}: {error}"], found
             self.requests_answered += 1
@@ -169,3 +169,8 @@ def _true_labels(spec: ValidationSpec, examples: Sequence[bytes]) -> np.ndarray 
     parsed = (tf.train.Example.FromString(example).features.feature for example in examples)
     ids = [features[spec.label_feature].int64_list.value[0] for features in parsed]
     return np.array(spec.labels, dtype=object)[ids]
+
+
+def _refusal(where: str, error: CallFailedError) -> ModelRefusedError:
+    kind = MissedOnceError if isinstance(error, NoAnswerError) else ModelRefusedError
+    return kind(f"{where}: {error}.")

@@ -16,7 +16,7 @@ from pathlib import Path
 from components.infra_validator.blessing import Blessing, Measurements
 from components.infra_validator.client import ServingClient
 from components.infra_validator.loading import wait_for_start, wait_for_version
-from components.infra_validator.model_refused import ModelRefusedError
+from components.infra_validator.model_refused import MissedOnceError, ModelRefusedError
 from components.infra_validator.probe import Probe
 from components.infra_validator.saved_model import InProcessModel, read_signatures
 from components.infra_validator.spec import ValidationSpec
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 # How long a model may take to load when no limit is set.
 _LOAD_SECONDS = 300.0
 _REQUEST_SECONDS = 30.0
+# What is measured is measured so often before it refuses a model.
+_ATTEMPTS = 3
 
 
 def validate(model: Path, examples: list[bytes], spec: ValidationSpec, stamped: Path) -> Blessing:
@@ -58,20 +60,38 @@ def validate(model: Path, examples: list[bytes], spec: ValidationSpec, stamped: 
     )
     trial = _Trial(model, examples, spec, server, blessing.measurements)
     try:
-        with sigterm_raises(), work_folder(spec.work_dir) as folder:
-            try:
-                trial.run(folder, stamped)
-                blessing.checksums = checksums_of(stamped)
-                blessing.blessed = True
-            except ModelRefusedError as refusal:
-                blessing.reasons = [f"{choice.kind} model server: {why}" for why in refusal.reasons]
-                blessing.server_log = server.log_tail()
-            finally:
-                server.stop()
+        with sigterm_raises():
+            for attempt in range(1, _ATTEMPTS + 1):
+                refusal = _attempt(trial, spec.work_dir, stamped, blessing)
+                if not isinstance(refusal, MissedOnceError):
+                    break
+                logger.warning("attempt %d of %d: %s", attempt, _ATTEMPTS, refusal)
     finally:
         if not blessing.blessed:
             shutil.rmtree(stamped, ignore_errors=True)
     return blessing
+
+
+def _attempt(
+    trial: "_Trial", work_dir: Path | None, stamped: Path, blessing: Blessing
+) -> ModelRefusedError | None:
+    """Makes one attempt, with a server and a folder of its own; returns why it was refused."""
+    blessing.measurements.attempts += 1
+    shutil.rmtree(stamped, ignore_errors=True)
+    with work_folder(work_dir) as folder:
+        try:
+            trial.run(folder, stamped)
+            blessing.checksums = checksums_of(stamped)
+            blessing.blessed = True
+            blessing.reasons, blessing.server_log = [], []
+            return None
+        except ModelRefusedError as refusal:
+            kind = f"{blessing.model_server} model server"
+            blessing.reasons = [f"{kind}: {why}" for why in refusal.reasons]
+            blessing.server_log = trial.server.log_tail()
+            return refusal
+        finally:
+            trial.server.stop()
 
 
 class _Trial:
@@ -88,7 +108,7 @@ class _Trial:
         self._model = model
         self._examples = examples
         self._spec = spec
-        self._server = server
+        self.server = server
         self._measured = measured
 
     def run(self, folder: Path, stamped: Path) -> None:
@@ -126,17 +146,21 @@ class _Trial:
     def _start(self, base: Path) -> None:
         limit = self._spec.limits.max_load_seconds or _LOAD_SECONDS
         started = time.monotonic()
-        self._server.start(base, self._spec.model_name)
-        seconds = wait_for_start(self._server, base, self._spec.model_name, started, limit)
+        self.server.start(base, self._spec.model_name)
+        seconds = wait_for_start(self.server, base, self._spec.model_name, started, limit)
         self._measured.start_seconds = round(seconds, 3)
 
     def _client(self) -> ServingClient:
-        return ServingClient(self._server.grpc_address, self._server.rest_url, _REQUEST_SECONDS)
+        return ServingClient(self.server.grpc_address, self.server.rest_url, _REQUEST_SECONDS)
 
     def _check_size(self) -> None:
         size = sum(path.stat().st_size for path in self._model.rglob("*") if path.is_file()) / 1e6
         self._measured.model_megabytes = round(size, 3)
-        _check("model size on disk", size, self._spec.limits.max_model_megabytes, "MB")
+        limit = self._spec.limits.max_model_megabytes
+        if limit is not None and size > limit:
+            raise ModelRefusedError(
+                f"The model size on disk is {size:.1f} MB, the limit is {limit:g} MB."
+            )
 
     def _check_latency(self, probe: Probe, client: ServingClient) -> None:
         self._measured.latency = probe.time_requests(client)
@@ -146,7 +170,7 @@ class _Trial:
             _check(f"p50 latency of {name}", latency.p50_ms, limits.max_median_latency_ms, "ms")
 
     def _check_memory(self) -> None:
-        memory = self._server.memory_megabytes()
+        memory = self.server.memory_megabytes()
         self._measured.memory_megabytes = round(memory, 1)
         _check("server's resident memory", memory, self._spec.limits.max_memory_megabytes, "MB")
 
@@ -160,10 +184,10 @@ class _Trial:
         limit = self._spec.limits.max_load_seconds or _LOAD_SECONDS
         began = time.monotonic()
         (base / "warmed").rename(base / "2")
-        seconds = wait_for_version(self._server, self._spec.model_name, 2, began, limit)
+        seconds = wait_for_version(self.server, self._spec.model_name, 2, began, limit)
         self._measured.reload_seconds = round(seconds, 3)
 
 
 def _check(what: str, value: float, limit: float | None, unit: str) -> None:
     if limit is not None and value > limit:
-        raise ModelRefusedError(f"The {what} is {value:.1f} {unit}, the limit is {limit:g} {unit}.")
+        raise MissedOnceError(f"The {what} is {value:.1f} {unit}, the limit is {limit:g} {unit}.")

@@ -17,7 +17,11 @@ from components.infra_validator.blessing import (
     read_blessing,
     stamped_model,
 )
-from components.pusher.live_check import LiveCheckError, check_live_server
+from components.pusher.live_check import (
+    LiveCheckError,
+    LiveServerSilentError,
+    check_live_server,
+)
 from components.vocabulary import read_vocabulary
 from serving.versions.permissions import Permissions
 from serving.versions.publish import PushStatus, publish
@@ -78,6 +82,11 @@ class PushResult(BaseModel):
     destination: str | None = None
     reasons: list[str] = Field(default_factory=list)
 
+    @property
+    def is_pushed(self) -> bool:
+        """Whether the version is new in the serving directory."""
+        return self.status in (PushStatus.PUSHED, PushStatus.PUSHED_UNCONFIRMED)
+
 
 class Executor(base_executor.BaseExecutor):
     """Pushes a model that both validators blessed."""
@@ -99,6 +108,9 @@ class Executor(base_executor.BaseExecutor):
         artifact = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
         _write_result(result, artifact)
         if result.status is PushStatus.PUSHED:
+            return
+        if result.status is PushStatus.PUSHED_UNCONFIRMED:
+            logger.warning("version %s is not confirmed: %s", result.version, result.reasons[0])
             return
         if result.status is PushStatus.UP_TO_DATE:
             logger.info("version %s at %s is up to date", result.version, result.destination)
@@ -151,6 +163,10 @@ class Executor(base_executor.BaseExecutor):
                     stamped_model(blessing_uri),
                     float(exec_properties.get(LIVE_TIMEOUT_KEY) or 60.0),
                 )
+            except LiveServerSilentError as silence:
+                result = result.model_copy(
+                    update={"status": PushStatus.PUSHED_UNCONFIRMED, "reasons": [str(silence)]}
+                )
             except LiveCheckError as failure:
                 _take_back(store, outcome.version, str(failure))
                 return result.model_copy(
@@ -194,7 +210,7 @@ def read_result(artifact: types.Artifact) -> PushResult:
 
 
 def _write_result(result: PushResult, artifact: types.Artifact) -> None:
-    artifact.set_int_custom_property(PUSHED_PROPERTY, int(result.status is PushStatus.PUSHED))
+    artifact.set_int_custom_property(PUSHED_PROPERTY, int(result.is_pushed))
     artifact.set_string_custom_property(STATUS_PROPERTY, result.status)
     artifact.set_string_custom_property(REASONS_PROPERTY, json.dumps(result.reasons))
     artifact.set_string_custom_property(VERSION_PROPERTY, str(result.version or ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 from components.infra_validator.rest import rest_body, rest_path
 from components.infra_validator.warmup_requests import read_warmup
 from serving.addresses import base_url
-from serving.client.errors import ClientError
+from serving.client.errors import ClientError, NotAvailableError
 from serving.client.status import fetch_status, open_url, wait_until_available
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,11 @@ _ANSWER_SECONDS = 30.0
 
 
 class LiveCheckError(Exception):
-    """The live server does not serve the version that was pushed."""
+    """The live server answers, and does not serve the version that was pushed, or wrongly."""
+
+
+class LiveServerSilentError(Exception):
+    """The live server could not be asked; that says nothing about the version."""
 
 
 def check_live_server(
@@ -39,6 +43,7 @@ def check_live_server(
 
     Raises:
         LiveCheckError: with what the server said instead.
+        LiveServerSilentError: it said nothing at all.
     """
     try:
         wait_until_available(
@@ -47,11 +52,15 @@ def check_live_server(
             f"version {version} of {model_name}",
             wanted=[version],
         )
-    except ClientError as error:
-        raise LiveCheckError(
-            f"Live check failed: {server} did not serve version {version} of {model_name}: "
-            f"{error.message}."
+    except NotAvailableError as error:
+        if error.answered:
+            raise LiveCheckError(_not_served(server, version, model_name, error)) from error
+        raise LiveServerSilentError(
+            f"{server} could not be asked whether it serves version {version} of {model_name}: "
+            f"{error.seen}."
         ) from error
+    except ClientError as error:
+        raise LiveCheckError(_not_served(server, version, model_name, error)) from error
     for request in read_warmup(model):
         path = rest_path(request).replace(":", f"/versions/{version}:")
         _post(f"{base_url(server)}{path}", json.dumps(rest_body(request)).encode())
@@ -67,5 +76,14 @@ def _post(url: str, body: bytes) -> None:
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")[:300]
         raise LiveCheckError(f"Live check failed: {url} answered {error.code}: {text}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise LiveCheckError(f"Live check failed: {url} did not answer: {error}") from error
+    except ValueError as error:
+        raise LiveCheckError(f"Live check failed: {url} did not answer in JSON: {error}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise LiveServerSilentError(f"{url} did not answer: {error}") from error
+
+
+def _not_served(server: str, version: int, model_name: str, error: ClientError) -> str:
+    return (
+        f"Live check failed: {server} did not serve version {version} of {model_name}: "
+        f"{error.message}."
+    )

@@ -26,7 +26,9 @@ class NotFoundError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """No server answers there, or it cannot answer now."""
+    """No server answers there, or it cannot answer now; `answered` tells which."""
+
+    answered = False
 
 
 class TimeoutExceededError(ClientError):
@@ -34,11 +36,17 @@ class TimeoutExceededError(ClientError):
 
 
 class NotAvailableError(TimeoutExceededError):
-    """A version did not become AVAILABLE in time; `seen` is what was seen last."""
+    """A version did not become AVAILABLE in time.
 
-    def __init__(self, message: str, seen: str) -> None:
+    Attributes:
+        seen: what was seen last.
+        answered: whether that was an answer, and not silence.
+    """
+
+    def __init__(self, message: str, seen: str, *, answered: bool = True) -> None:
         super().__init__(Code.DEADLINE_EXCEEDED, message)
         self.seen = seen
+        self.answered = answered
 
 
 class ModelFailedError(ClientError):

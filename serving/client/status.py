@@ -56,9 +56,11 @@ def fetch_status(
         with error:
             if error.code == 404:
                 raise NotFoundError(Code.NOT_FOUND, f"{url} is not served") from error
-            raise UnavailableError(
+            refusal = UnavailableError(
                 Code.UNAVAILABLE, f"{url} answered {error.code} {error.reason}"
-            ) from error
+            )
+            refusal.answered = True
+            raise refusal from error
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
         raise UnavailableError(
             Code.UNAVAILABLE, f"no model server answers at {url}: {error}"
@@ -123,9 +125,10 @@ def wait_until_available(
         left = deadline - time.monotonic()
         try:
             statuses = list(ask(min(max(left, 1.0), _ANSWER_SECONDS)))
-            seen = ", ".join(map(_described, statuses)) or "no version"
+            seen, answered = ", ".join(map(_described, statuses)) or "no version", True
         except (UnavailableError, NotFoundError, TimeoutExceededError) as error:
             statuses, seen = [], error.message
+            answered = isinstance(error, NotFoundError) or getattr(error, "answered", False)
         relevant = [item for item in statuses if not wanted or item.version in wanted]
         available = [item for item in relevant if item.is_available]
         if available and (not wanted or len(available) == len(set(wanted))):
@@ -133,7 +136,9 @@ def wait_until_available(
         _raise_if_given_up(relevant, bool(wanted), what)
         check()
         if time.monotonic() >= deadline:
-            raise NotAvailableError(f"{what} is not AVAILABLE after {timeout:g} s: {seen}", seen)
+            raise NotAvailableError(
+                f"{what} is not AVAILABLE after {timeout:g} s: {seen}", seen, answered=answered
+            )
         time.sleep(_POLL_SECONDS)
 
 

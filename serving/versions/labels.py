@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, Field
 
+from serving.versions.journal import Action, Entry, write_entry
 from serving.versions.store import VersionStore
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,8 @@ def move_label(
             state.labels[label] = version
         state.leaving = [previous] if previous is not None and previous != version else []
         _write(store, state)
+        action = Action.UNLABELLED if version is None else Action.LABELLED
+        write_entry(store, Entry(action=action, version=version, label=label, before=previous))
     logger.info("label %s moved from version %s to %s", label, previous, version)
     return state
 

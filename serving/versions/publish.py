@@ -26,6 +26,8 @@ class PushStatus(StrEnum):
     """What became of a model; the values are those of a run's status."""
 
     PUSHED = "pushed"
+    # The live server could not be asked.
+    PUSHED_UNCONFIRMED = "pushed_unconfirmed"
     UP_TO_DATE = "up_to_date"
     NOT_BLESSED = "not_blessed"
     INFRA_REFUSED = "infra_refused"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from serving.versions.journal import Action, Entry, write_entry
 from serving.versions.labels import UnknownVersionError, move_label, read_labels, refresh_config
 from serving.versions.record import RollbackNote
 from serving.versions.settling import wait_until_settled
@@ -56,6 +57,8 @@ def roll_back(
             note = RollbackNote(at=datetime.now(UTC), reason=reason, to_version=serving)
             store.write_record(bad.record.model_copy(update={"rolled_back": note}))
         store.retire(bad)
+        entry = Entry(action=Action.ROLLED_BACK, version=bad.number, reason=reason)
+        write_entry(store, entry)
         refresh_config(store)
     logger.warning("rolled back version %d, now serving %s: %s", bad.number, serving, reason)
     return Rollback(bad.number, serving)

@@ -153,6 +153,12 @@ class VersionStore:
             raise ValueError(f"version {version.number} has no directory")
         self.storage.rename(_name_in(version.directory), f"{version.number}{_ROLLED_BACK}")
 
+    def bring_back(self, version: Version) -> None:
+        """Renames a rolled-back version so that servers load it again."""
+        if version.directory is None:
+            raise ValueError(f"version {version.number} has no directory")
+        self.storage.rename(_name_in(version.directory), str(version.number))
+
     def remove(self, version: Version) -> None:
         """Removes a version's directory; its record stays."""
         if version.directory is not None:
