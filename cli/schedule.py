@@ -131,7 +131,7 @@ def _model_schedule(
 def _run(models: "list[ModelSchedule]", *, once: bool) -> int:
     from files.lock import WorkdirBusy
     from orchestration.schedule.scheduler import Scheduler
-    from runs.result import Status
+    from runs.status import Status
 
     scheduler = Scheduler(models)
     try:

@@ -26,7 +26,7 @@ from runs.executions import (
     outcome_of,
 )
 from runs.metadata_store import metadata_of
-from runs.result import Status
+from runs.status import Status
 
 # Beam gives worker processes that it starts on this machine none of a pipeline's options. The one
 # here has them import TFX, see `pipeline.definition`.

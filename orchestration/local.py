@@ -18,7 +18,8 @@ from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
 from runs import history
 from runs.blame import settle_blame
-from runs.result import RunResult, Status
+from runs.result import RunResult
+from runs.status import Status
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from runs.result import NodeState, RunResult, Status
+from runs.result import RunResult
+from runs.status import NodeState, Status
 
 EVERYWHERE = "all images"
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from data.quarantine import QuarantineError, quarantine
-from runs.result import RunResult, Status, results
+from runs.result import RunResult, results
+from runs.status import Status
 
 _STAYS = {
     Status.DATA_REFUSED: (

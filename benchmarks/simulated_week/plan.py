@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from runs.result import Status
+from runs.status import Status
 
 
 class Delivery(StrEnum):

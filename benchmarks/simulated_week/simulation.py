@@ -12,7 +12,8 @@ from data import spans
 from data.quarantine import quarantined
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
-from runs.result import NodeState, RunResult, Status
+from runs.result import RunResult
+from runs.status import NodeState, Status
 from serving.client.rest_client import RestClient
 from serving.launch.process import EmbeddedServer
 from serving.versions.store import VersionStore

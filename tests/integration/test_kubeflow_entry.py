@@ -11,7 +11,8 @@ from orchestration.kubeflow import entry, invocation
 from orchestration.kubeflow.compiler import compile_kubeflow
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
-from runs.result import NodeState, RunResult, Status
+from runs.result import RunResult
+from runs.status import NodeState, Status
 
 pytestmark = pytest.mark.integration
 

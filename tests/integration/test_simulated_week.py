@@ -17,7 +17,8 @@ from orchestration.progress import Progress
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
-from runs.result import RunResult, Status
+from runs.result import RunResult
+from runs.status import Status
 from serving.versions.store import VersionStore
 
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from orchestration.progress import Progress
-from runs.result import NodeResult, NodeState
+from runs.result import NodeResult
+from runs.status import NodeState
 
 
 class Terminal(io.StringIO):

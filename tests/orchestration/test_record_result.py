@@ -22,7 +22,8 @@ from orchestration.ir import read_ir, write_ir
 from orchestration.terminal import Terminal
 from pipeline.settings.paths import SAMPLE_DATA
 from runs import executions, rebuild
-from runs.result import RunResult, Status
+from runs.result import RunResult
+from runs.status import Status
 
 RUN_ID = "monday"
 

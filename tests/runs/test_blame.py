@@ -9,7 +9,8 @@ import pytest
 from data import spans
 from data.quarantine import quarantined
 from runs.blame import settle_blame
-from runs.result import RunResult, Status
+from runs.result import RunResult
+from runs.status import Status
 
 MISSED = "accuracy on the held-out part of span-3 is 0.1, required is at least 0.4"
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from runs.history import identical_run, repeat
-from runs.result import RunResult, Status
+from runs.result import RunResult
+from runs.status import Status
 
 
 def a_run(run_id: str = "b", fingerprint: str = "same", **values) -> RunResult:
