@@ -194,7 +194,7 @@ def test_a_compiled_pipeline_is_read_back_as_it_was(ir, tmp_path: Path) -> None:
 def test_a_file_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text('{"nodes": []}')
-    with pytest.raises(UsageError, match=r"other\.json is no compiled pipeline"):
+    with pytest.raises(UsageError, match=r"other\.json is not a compiled pipeline"):
         read_outline(path)
     with pytest.raises(UsageError, match="No such file"):
         read_ir(tmp_path / "missing.json")
