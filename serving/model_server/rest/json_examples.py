@@ -6,6 +6,7 @@ result. Source: tensorflow_serving/util/json_tensor.cc.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.model_server.rest.json_body import (
     signature_name,
 )
 from serving.model_server.rest.json_document import JsonObject, JsonValue, parse, type_name
+from serving.model_server.rest.limits import check_deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,12 @@ class ExamplesBody:
     examples: list[bytes]
 
 
-def read_examples(body: bytes) -> ExamplesBody:
-    """Reads a classify or regress request; raises ServingError with TensorFlow Serving's text."""
-    document = parse(body)
+def read_examples(body: bytes, deadline: float = math.inf) -> ExamplesBody:
+    """Reads a classify or regress request; raises ServingError with TensorFlow Serving's text.
+
+    Past `deadline` (time.monotonic), the error is DEADLINE_EXCEEDED.
+    """
+    document = parse(body, deadline)
     name = signature_name(document)
     context = _example(document[b"context"]) if b"context" in document else b""
     if b"examples" not in document:
@@ -45,7 +50,11 @@ def read_examples(body: bytes) -> ExamplesBody:
     if not examples:
         raise format_error(document, "'examples' value is an empty array")
     # Serialized messages merge when they are joined; the example's features come last and win.
-    return ExamplesBody(name, [context + _example(example) for example in examples])
+    serialized = []
+    for example in examples:
+        check_deadline(deadline)
+        serialized.append(context + _example(example))
+    return ExamplesBody(name, serialized)
 
 
 def _example(value: JsonValue) -> bytes:

@@ -17,7 +17,7 @@ from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.metrics import Metrics
 from serving.model_server.rest.api import RestApi, RestOptions
-from serving.model_server.rest.http_connection import HttpRequest, HttpResponse
+from serving.model_server.rest.http_messages import HttpRequest, HttpResponse
 from tests.serving.conformance.comparison import same_body
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
