@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +19,7 @@ from weakref import WeakKeyDictionary
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.model_server import metrics
+from serving.model_server import deadline, metrics
 from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.http_messages import (
@@ -38,8 +37,6 @@ from serving.model_server.rest.limits import (
     Claim,
     Limits,
     TooLargeError,
-    check_deadline,
-    timed_out,
 )
 from serving.model_server.rest.routes import Kind, Route, route
 from serving.model_server.servable import Servable
@@ -118,7 +115,7 @@ class RestApi:
         self._inference = RestInference(core)
         self._metadata: WeakKeyDictionary[Servable, bytes] = WeakKeyDictionary()
         self._cors = _CORS_HEADERS if options.cors else ()
-        self._timeout_seconds = options.limits().timeout_seconds or math.inf
+        self._timeout_seconds = options.limits().timeout_seconds
 
     def handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         """The answer, or for what may take long the promise of one."""
@@ -145,27 +142,28 @@ class RestApi:
     async def _answer_later(
         self, where: Route, request: HttpRequest, started: float
     ) -> HttpResponse:
-        deadline = request.received + self._timeout_seconds
-        seconds = None if deadline == math.inf else deadline - time.monotonic()
+        moment = request.received + self._timeout_seconds if self._timeout_seconds else None
+        seconds = None if moment is None else moment - time.monotonic()
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(
-            self._pool, _outcome, lambda: self._infer(where, request, deadline)
+            self._pool, _outcome, lambda: self._infer(where, request, moment)
         )
         try:
             outcome = await asyncio.wait_for(work, seconds)
         except TimeoutError:
-            outcome = _failure(timed_out())
+            outcome = _failure(deadline.exceeded())
         except asyncio.CancelledError:
             self._count(where, Code.CANCELLED, started)
             raise
         assert outcome is not None
         return self._response(where, outcome, started)
 
-    def _infer(self, where: Route, request: HttpRequest, deadline: float) -> bytes:
-        """The answer's body; made in a thread, which goes on after the client has left."""
+    def _infer(self, where: Route, request: HttpRequest, moment: float | None) -> bytes:
+        """The answer's body, made in a thread, which may go on after `moment` has passed."""
         claim = request.claim or Claim(self.budget)
-        body = _content(request, claim, deadline)
-        return self._inference.run(where, body, claim, deadline)
+        with deadline.at(moment):
+            deadline.check()
+            return self._inference.run(where, _content(request, claim), claim)
 
     def _response(self, where: Route, outcome: _Outcome, started: float) -> HttpResponse:
         self._count(where, outcome.code, started)
@@ -245,7 +243,7 @@ def _failure(error: ServingError) -> _Outcome:
     return _Outcome(error.code, error_json(error.message) if error.message else b"", status)
 
 
-def _content(request: HttpRequest, claim: Claim, deadline: float) -> bytes:
+def _content(request: HttpRequest, claim: Claim) -> bytes:
     """The request's body, uncompressed; empty if it cannot be, as in TensorFlow Serving.
 
     Raises ServingError if the budget has no room for it, or it takes too long.
@@ -255,7 +253,7 @@ def _content(request: HttpRequest, claim: Claim, deadline: float) -> bytes:
     body = bytearray()
     try:
         for piece in _inflated(request.body):
-            check_deadline(deadline)
+            deadline.check()
             claim.take(len(piece))
             body += piece
             if len(body) > MAX_UNCOMPRESSED_BYTES:

@@ -25,7 +25,7 @@ from serving.model_server.rest.json_response import (
     predict_json,
     regression_json,
 )
-from serving.model_server.rest.limits import Claim, check_deadline
+from serving.model_server.rest.limits import Claim
 from serving.model_server.rest.routes import Kind, Route
 from serving.model_server.servable import Servable
 from serving.model_server.signatures import DEFAULT_SIGNATURE
@@ -54,16 +54,15 @@ class RestInference:
         self._times: WeakKeyDictionary[Servable, CallTimes] = WeakKeyDictionary()
         self._dtypes: WeakKeyDictionary[Servable, dict[str, InputDtypes]] = WeakKeyDictionary()
 
-    def run(self, route: Route, body: bytes, claim: Claim, deadline: float) -> bytes:
+    def run(self, route: Route, body: bytes, claim: Claim) -> bytes:
         """The response body for a request body.
 
         Raises ServingError for any answer but OK; also if the values of the body would take more
-        than the budget has left for `claim`, or reading it goes on past `deadline`.
+        than the budget has left for `claim`.
         """
         if len(body) > _MAX_QUICK_BODY_BYTES:
             claim.take(_bytes_of_values(body))
-        request = self._read_quickly(route, body) or self._read(route, body, deadline)
-        check_deadline(deadline)
+        request = self._read_quickly(route, body) or self._read(route, body)
         with self._core.servable(route.model_name, route.version, route.label) as servable:
             return self._timed(servable, _call(route, request, body), request)
 
@@ -86,10 +85,10 @@ class RestInference:
             return json_fast_path.read_predict(body, lambda name: self._inputs(route, name))
         return json_fast_path.read_examples(body)
 
-    def _read(self, route: Route, body: bytes, deadline: float) -> PredictBody | ExamplesBody:
+    def _read(self, route: Route, body: bytes) -> PredictBody | ExamplesBody:
         if route.kind is Kind.PREDICT:
-            return read_predict(body, lambda name: self._inputs(route, name), deadline)
-        return read_examples(body, deadline)
+            return read_predict(body, lambda name: self._inputs(route, name))
+        return read_examples(body)
 
     def _inputs(self, route: Route, signature_name: str) -> InputDtypes:
         with self._core.servable(route.model_name, route.version, route.label) as servable:

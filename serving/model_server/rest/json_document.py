@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NoReturn, TypeAlias
 
+from serving.model_server import deadline
 from serving.model_server.errors import invalid_argument
 from serving.model_server.rest.json_text import quote
-from serving.model_server.rest.limits import check_deadline
 
 JsonValue: TypeAlias = "JsonObject | list[JsonValue] | bytes | float | int | bool | None"
 
@@ -91,15 +91,15 @@ _LARGEST_BEFORE_ANOTHER_DIGIT = 1.7976931348623157e307
 _STEPS_BETWEEN_LOOKS_AT_THE_CLOCK = 4096
 
 
-def parse(body: bytes, deadline: float = math.inf) -> JsonObject:
+def parse(body: bytes) -> JsonObject:
     """The object that `body` holds.
 
     Raises ServingError: INVALID_ARGUMENT if the body is not JSON or not an object,
-    DEADLINE_EXCEEDED if reading goes on past `deadline` (time.monotonic).
+    DEADLINE_EXCEEDED if reading goes on past the deadline of the call.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
-    document = _Reader(body, deadline).read()
+    document = _Reader(body).read()
     if not isinstance(document, JsonObject):
         raise invalid_argument(f"JSON Value: {debug_string(document)} Is not object")
     return document
@@ -112,9 +112,8 @@ def _fail(error: str, offset: int) -> NoReturn:
 class _Reader:
     """One pass over a body. A NUL byte ends the text, as it does for RapidJSON."""
 
-    def __init__(self, body: bytes, deadline: float) -> None:
+    def __init__(self, body: bytes) -> None:
         self._text = body + b"\0"
-        self._deadline = deadline
         self._at = 0
         self._steps = 0
         self._state = _START
@@ -136,7 +135,7 @@ class _Reader:
     def _step(self) -> None:
         self._steps += 1
         if not self._steps % _STEPS_BETWEEN_LOOKS_AT_THE_CLOCK:
-            check_deadline(self._deadline)
+            deadline.check()
 
     def _token(self) -> None:
         text, state = self._text, self._state

@@ -6,12 +6,12 @@ result. Source: tensorflow_serving/util/json_tensor.cc.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from tensorflow.core.example import example_pb2, feature_pb2
 
+from serving.model_server import deadline
 from serving.model_server.errors import invalid_argument
 from serving.model_server.rest.json_body import (
     base64_bytes,
@@ -21,7 +21,6 @@ from serving.model_server.rest.json_body import (
     signature_name,
 )
 from serving.model_server.rest.json_document import JsonObject, JsonValue, parse, type_name
-from serving.model_server.rest.limits import check_deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,12 @@ class ExamplesBody:
     examples: list[bytes]
 
 
-def read_examples(body: bytes, deadline: float = math.inf) -> ExamplesBody:
+def read_examples(body: bytes) -> ExamplesBody:
     """Reads a classify or regress request; raises ServingError with TensorFlow Serving's text.
 
-    Past `deadline` (time.monotonic), the error is DEADLINE_EXCEEDED.
+    Past the deadline of the call, the error is DEADLINE_EXCEEDED.
     """
-    document = parse(body, deadline)
+    document = parse(body)
     name = signature_name(document)
     context = _example(document[b"context"]) if b"context" in document else b""
     if b"examples" not in document:
@@ -52,7 +51,7 @@ def read_examples(body: bytes, deadline: float = math.inf) -> ExamplesBody:
     # Serialized messages merge when they are joined; the example's features come last and win.
     serialized = []
     for example in examples:
-        check_deadline(deadline)
+        deadline.check()
         serialized.append(context + _example(example))
     return ExamplesBody(name, serialized)
 

@@ -6,13 +6,13 @@ result. Source: tensorflow_serving/util/json_tensor.cc.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from serving.model_server import deadline
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.json_body import (
     base64_bytes,
@@ -28,7 +28,6 @@ from serving.model_server.rest.json_document import (
     parse,
     type_name,
 )
-from serving.model_server.rest.limits import check_deadline
 
 InputDtypes: TypeAlias = Mapping[str, str]
 """The inputs of a signature: alias to DataType in TensorFlow Serving's words, such as `float`."""
@@ -46,14 +45,12 @@ class PredictBody:
     inputs: dict[str, np.ndarray]
 
 
-def read_predict(
-    body: bytes, signature_inputs: SignatureInputs, deadline: float = math.inf
-) -> PredictBody:
+def read_predict(body: bytes, signature_inputs: SignatureInputs) -> PredictBody:
     """Reads a predict request; raises ServingError with TensorFlow Serving's text.
 
-    Past `deadline` (time.monotonic), the error is DEADLINE_EXCEEDED.
+    Past the deadline of the call, the error is DEADLINE_EXCEEDED.
     """
-    document = parse(body, deadline)
+    document = parse(body)
     name = signature_name(document)
     dtypes = signature_inputs(name)
     if not dtypes:
@@ -65,9 +62,9 @@ def read_predict(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
         )
     if has_instances:
-        inputs = _read_instances(document, dtypes, deadline)
+        inputs = _read_instances(document, dtypes)
     elif has_inputs:
-        inputs = _read_inputs(document[b"inputs"], dtypes, deadline)
+        inputs = _read_inputs(document[b"inputs"], dtypes)
     else:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     return PredictBody(name, has_instances, inputs)
@@ -222,9 +219,7 @@ def _is_named(item: JsonValue) -> bool:
     return isinstance(item, JsonObject) and not is_base64(item)
 
 
-def _read_instances(
-    document: JsonObject, dtypes: InputDtypes, deadline: float
-) -> dict[str, np.ndarray]:
+def _read_instances(document: JsonObject, dtypes: InputDtypes) -> dict[str, np.ndarray]:
     instances = document[b"instances"]
     if not isinstance(instances, list):
         raise format_error(document, "Expecting 'instances' to be an list/array")
@@ -236,16 +231,16 @@ def _read_instances(
             "required as per tensorinfo_map"
         )
     if _is_named(instances[0]):
-        columns = _named_columns(instances, dtypes, deadline)
+        columns = _named_columns(instances, dtypes)
     else:
         alias, dtype = next(iter(dtypes.items()))
-        columns = [_plain_column(instances, _Column(alias, dtype), deadline)]
+        columns = [_plain_column(instances, _Column(alias, dtype))]
     return {column.alias: column.tensor([len(instances), *column.shape]) for column in columns}
 
 
-def _plain_column(instances: list[JsonValue], column: _Column, deadline: float) -> _Column:
+def _plain_column(instances: list[JsonValue], column: _Column) -> _Column:
     for number, instance in enumerate(instances):
-        check_deadline(deadline)
+        deadline.check()
         if _is_named(instance):
             raise invalid_argument(
                 f"Expecting value/list but got object at item {number} of input list"
@@ -259,12 +254,10 @@ def _plain_column(instances: list[JsonValue], column: _Column, deadline: float) 
     return column
 
 
-def _named_columns(
-    instances: list[JsonValue], dtypes: InputDtypes, deadline: float
-) -> Iterable[_Column]:
+def _named_columns(instances: list[JsonValue], dtypes: InputDtypes) -> Iterable[_Column]:
     columns = {alias: _Column(alias, dtype) for alias, dtype in dtypes.items()}
     for number, instance in enumerate(instances):
-        check_deadline(deadline)
+        deadline.check()
         if not isinstance(instance, JsonObject) or not _is_named(instance):
             raise invalid_argument(f"Expecting object but got list at item {number} of input list")
         _add_named(instance, number, columns)
@@ -291,7 +284,7 @@ def _add_named(instance: JsonObject, number: int, columns: dict[str, _Column]) -
             ) from None
 
 
-def _read_inputs(value: JsonValue, dtypes: InputDtypes, deadline: float) -> dict[str, np.ndarray]:
+def _read_inputs(value: JsonValue, dtypes: InputDtypes) -> dict[str, np.ndarray]:
     if not _is_named(value):
         if len(dtypes) > 1:
             raise invalid_argument(
@@ -303,7 +296,7 @@ def _read_inputs(value: JsonValue, dtypes: InputDtypes, deadline: float) -> dict
     assert isinstance(value, JsonObject)
     inputs = {}
     for alias, dtype in dtypes.items():
-        check_deadline(deadline)
+        deadline.check()
         key = alias.encode("utf-8", "surrogateescape")
         if key not in value:
             raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")

@@ -6,7 +6,6 @@ TensorFlow Serving has none of these bounds but the timeout: there, clients can 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 
 from serving.model_server.errors import Code, ServingError
@@ -114,14 +113,3 @@ def body_too_large(limit: int) -> TooLargeError:
     return TooLargeError(
         f"The request's body is larger than the {limit} bytes of --rest_api_max_body_bytes"
     )
-
-
-def check_deadline(deadline: float) -> None:
-    """Raises ServingError (DEADLINE_EXCEEDED) past `deadline` (seconds of time.monotonic)."""
-    if time.monotonic() > deadline:
-        raise timed_out()
-
-
-def timed_out() -> ServingError:
-    """TensorFlow Serving's answer to a request that takes longer than the timeout."""
-    return ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")

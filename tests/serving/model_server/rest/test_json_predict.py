@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.model_server import deadline
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.json_predict import PredictBody, read_predict
 
@@ -305,6 +306,6 @@ def test_errors_deep_inside_come_before_the_number_of_dimensions() -> None:
 
 
 def test_reading_ends_at_its_deadline() -> None:
-    with pytest.raises(ServingError) as refused:
-        read_predict(b'{"instances": [1, 2]}', lambda name: {"x": "float"}, time.monotonic() - 1)
+    with deadline.at(time.monotonic() - 1), pytest.raises(ServingError) as refused:
+        read({"instances": [1, 2]})
     assert refused.value.code == Code.DEADLINE_EXCEEDED

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from serving.model_server.errors import Code, ServingError
-from serving.model_server.rest.limits import Budget, Claim, TooLargeError, check_deadline
+from serving.model_server.rest.limits import Budget, Claim, TooLargeError
 
 
 def test_a_claim_comes_back_when_nothing_refers_to_it() -> None:
@@ -54,10 +54,3 @@ def test_many_threads_take_no_more_than_there_is() -> None:
         taken = [pool.submit(take_all) for _ in range(8)]
         assert sum(item.result() for item in taken) == 1000
     assert budget.held == 0
-
-
-def test_a_deadline_is_reached_once_it_has_passed() -> None:
-    check_deadline(float("inf"))
-    with pytest.raises(ServingError) as refused:
-        check_deadline(0)
-    assert refused.value.code is Code.DEADLINE_EXCEEDED
