@@ -3,8 +3,8 @@
 An `Arena` is one running server with good clients over gRPC and REST. A disturbance takes the arena
 and does one bad thing, again and again from a thread of its own; what it notes with
 `arena.found(...)`, or raises, is a finding, as is any answer to a good client that is wrong or
-late. `chaos_versions.py` has the disturbances of versions and configs, `chaos_clients.py` those of
-clients; `test_model_server_chaos.py` lets them loose together.
+late. `chaos_versions.py` has the disturbances of versions and configs, `hostile_clients.py` those
+of clients; `test_model_server_chaos.py` lets them loose together.
 """
 
 import random

@@ -142,8 +142,10 @@ class RestApi:
     async def _answer_later(
         self, where: Route, request: HttpRequest, started: float
     ) -> HttpResponse:
-        moment = request.received + self._timeout_seconds if self._timeout_seconds else None
-        seconds = None if moment is None else moment - time.monotonic()
+        now, moment, seconds = time.monotonic(), None, None
+        if self._timeout_seconds:
+            moment = (request.received or now) + self._timeout_seconds
+            seconds = moment - now
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(
             self._pool, _outcome, lambda: self._infer(where, request, moment)
@@ -254,7 +256,7 @@ def _content(request: HttpRequest, claim: Claim) -> bytes:
     try:
         for piece in _inflated(request.body):
             deadline.check()
-            claim.take(len(piece))
+            claim.take(2 * len(piece))  # it is copied once it is whole
             body += piece
             if len(body) > MAX_UNCOMPRESSED_BYTES:
                 return b""

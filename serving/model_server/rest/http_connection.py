@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Protocol, cast
 
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.rest.http_messages import (
@@ -60,7 +61,7 @@ class ConnectionOwner(Protocol):
     def refused(self, status: int) -> None:
         """Takes note of a request that the handler did not get to see."""
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]: ...
+    def run(self, answer: Awaitable[HttpResponse]) -> asyncio.Future[HttpResponse]: ...
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._unread = _UNREAD_NOTHING
         self._reading_paused = False
-        self._answering: asyncio.Task[None] | None = None
+        self._answering: asyncio.Future[HttpResponse] | None = None
         self._unsent: _Unsent | None = None
         self._answer_claim: Claim | None = None
         self._unread_claim: Claim | None = None
@@ -130,6 +131,10 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether no answer is under way; the client may be in the middle of a request."""
         return not self._has_answers_due() and not self._unsent
+
+    def waits_since(self) -> float:
+        """Of an idle connection, when its client was last answered or began the next request."""
+        return self._reader.received or self.last_used
 
     def stop(self) -> None:
         """Closes now, or after the answers under way."""
@@ -207,23 +212,22 @@ class Connection(asyncio.Protocol):
             if isinstance(answer, HttpResponse):
                 self._write(exchange, answer)
             else:
-                self._answering = self._owner.run(self._answer_later(exchange, answer))
+                self._answering = self._owner.run(answer)
+                self._answering.add_done_callback(partial(self._answered, exchange))
 
     def _handled(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         try:
             return self._owner.handler(request)
-        except Exception:
-            return _unforeseen()
+        except Exception as error:
+            return _unforeseen(error)
 
-    async def _answer_later(self, exchange: Exchange, answer: Awaitable[HttpResponse]) -> None:
-        try:
-            response = await answer
-        except Exception:
-            response = _unforeseen()
+    def _answered(self, exchange: Exchange, answer: asyncio.Future[HttpResponse]) -> None:
         self._answering = None
-        if not self._transport.is_closing():
-            self._write(exchange, response)
-            self._proceed()
+        if answer.cancelled() or self._transport.is_closing():
+            return
+        error = answer.exception()
+        self._write(exchange, _unforeseen(error) if error else answer.result())
+        self._proceed()
 
     def _write(self, exchange: Exchange, response: HttpResponse) -> None:
         self.last_used = time.monotonic()
@@ -259,7 +263,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def _unforeseen() -> HttpResponse:
-    """The answer to a request that failed as none should; called where the exception is caught."""
-    _logger.exception("a REST request failed in an unforeseen way")
+def _unforeseen(error: BaseException) -> HttpResponse:
+    """The answer to a request that failed as none should."""
+    _logger.error("a REST request failed in an unforeseen way", exc_info=error)
     return refusal(ServingError(Code.INTERNAL, "Internal error, see the server's log."))

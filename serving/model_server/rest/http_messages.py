@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -43,14 +43,15 @@ _STATUS_OF_CODE = {
 class HttpRequest:
     """One request; header names are lower case, of a repeated header the first counts.
 
-    `received` is when its first byte came (time.monotonic), `claim` what it holds of the budget.
+    `received` is when its first byte came (time.monotonic; None: now), `claim` what it holds of the
+    budget.
     """
 
     method: str
     target: bytes
     headers: dict[bytes, bytes]
     body: bytes
-    received: float = field(default_factory=time.monotonic)
+    received: float | None = None
     claim: Claim | None = None
 
 

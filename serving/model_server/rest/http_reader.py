@@ -189,7 +189,6 @@ class RequestReader:
         page = None
         if method not in _METHODS:
             page = error_page(501 if method in _REFUSED_METHODS else 400)
-        assert read.received is not None
         request = HttpRequest(
             method, read.target, read.headers, bytes(read.body), read.received, read.claim
         )

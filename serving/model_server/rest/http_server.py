@@ -16,9 +16,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from concurrent.futures import Future
-from typing import Any
 
 import uvloop
 
@@ -32,7 +31,7 @@ _logger = logging.getLogger(__name__)
 _BACKLOG = 2048
 # Connections past the limit that may be open for as long as it takes to refuse them.
 _MAX_REFUSED_CONNECTIONS = 64
-# Of a full server, an idle connection gives way to a new one if it was idle for so long.
+# Of a full server, a connection without a whole request for so long gives way to a new one.
 _IDLE_BEFORE_GIVING_WAY_SECONDS = 1.0
 _SECONDS_BETWEEN_REPORTS = 10.0
 
@@ -46,7 +45,7 @@ class HttpServer:
         self.budget = budget
         self._max_connections = min(limits.max_connections, _most_connections())
         self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: set[asyncio.Future[HttpResponse]] = set()
         self._refused: Counter[int] = Counter()
         self._reported = 0.0
         self._thread: threading.Thread | None = None
@@ -96,12 +95,12 @@ class HttpServer:
         """Called by a connection that refuses a request; what was refused is logged in sums."""
         self._refused[status] += 1
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run(self, answer: Awaitable[HttpResponse]) -> asyncio.Future[HttpResponse]:
         """Runs an answer that takes time."""
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        future = asyncio.ensure_future(answer)
+        self._answers.add(future)
+        future.add_done_callback(self._answers.discard)
+        return future
 
     def _serve(self, listener: socket.socket, started: Future[None]) -> None:
         try:
@@ -143,14 +142,17 @@ class HttpServer:
             self._refused.clear()
 
     def _make_room(self) -> None:
-        """Closes some of the connections that were idle for longest.
+        """Closes some of the connections whose clients have waited with a request for longest.
 
         More than one, since looking for them takes long when there are many.
         """
         horizon = time.monotonic() - _IDLE_BEFORE_GIVING_WAY_SECONDS
-        idle = [item for item in self._connections if item.is_idle() and item.last_used < horizon]
-        count = 1 + self._max_connections // 16
-        for connection in heapq.nsmallest(count, idle, key=lambda item: item.last_used):
+        idle = [
+            (since, number, connection)
+            for number, connection in enumerate(self._connections)
+            if connection.is_idle() and (since := connection.waits_since()) < horizon
+        ]
+        for _, _, connection in heapq.nsmallest(1 + self._max_connections // 16, idle):
             connection.abort()
             self._connections.discard(connection)
 

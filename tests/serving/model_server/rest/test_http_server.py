@@ -411,6 +411,6 @@ def test_a_client_that_breaks_off_takes_its_waiting_work_along(
             client.sendall(b"GET /later HTTP/1.1\r\n\r\n")
             assert echo.waiting.wait(30)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    assert eventually(lambda: not server._tasks)
+    assert eventually(lambda: not server._answers)
     echo.may_answer.set()
     assert serves(port)
