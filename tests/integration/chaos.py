@@ -81,7 +81,8 @@ def start_flags(base_path: Path, config_file: Path) -> list[str]:
         "--model_config_file_poll_wait_seconds=1",
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
-        "--grpc_max_threads=8",
+        "--grpc_max_threads=32",
+        f"--rest_api_max_memory_bytes={256 << 20}",
         "--enable_grpc_healthcheck_service",
     ]
 
