@@ -119,7 +119,7 @@ def tensor_target() -> Target:
     """Properties of the TensorProto reader and writer."""
     from serving.model_server.errors import Code, ServingError
     from serving.model_server.tensor_proto import array_from_proto
-from serving.tensors import fill_proto
+    from serving.tensors import fill_proto
 
     def check(data: bytes) -> None:
         try:
