@@ -53,6 +53,7 @@ def predict(
     Photos of clothes are made into what the model was trained on: see docs/predict.md. Exit code 1
     when a file could not be read; the others are answered all the same.
     """
+    from data.photos import prepare
     from orchestration.progress import Progress
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
@@ -74,7 +75,7 @@ def predict(
             classify_files(
                 client,
                 pictures,
-                raw=raw,
+                prepare=None if raw else prepare,
                 version=version,
                 label=label,
                 batch_size=batch,

@@ -92,6 +92,7 @@ def serve(
 
 def _request(config: "Config", require_signature: Path | None) -> "Request":
     from cli.verify import check_public_key
+    from data.photos import prepare
     from pipeline.settings.errors import UsageError
     from serving.launch.service import Request
 
@@ -109,6 +110,7 @@ def _request(config: "Config", require_signature: Path | None) -> "Request":
         docker_image=config.infra_validation.docker_image,
         max_load_seconds=config.infra_validation.max_load_seconds,
         log=config.logs_dir / "serve.log",
+        prepare=prepare,
         public_key=require_signature.resolve() if require_signature else None,
     )
 

@@ -7,7 +7,6 @@ held out, chosen by a hash of the pixels.
 
 import json
 import math
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ _FEWEST_IMAGES = 5
 _MOST_CLASSES = 256
 # The drift limits were measured on samples of 300 images and more.
 _SOUND_STATISTICS = 1000
-_LABEL_DOMAIN = re.compile(r'(int_domain \{ name: "label" min: 0 max: )\d+')
 
 
 class PrepareError(ValueError):
@@ -141,11 +139,16 @@ def _require_enough(pictures: Path, labels: Sequence[str], train: Labelled, test
         raise DataRefused(reasons)
 
 
-def _schema_for(schema: str, class_count: int) -> str:
-    adapted, found = _LABEL_DOMAIN.subn(rf"\g<1>{class_count - 1}", schema)
-    if found != 1:
-        raise ValueError("the schema has no integer domain for the label")
-    return adapted
+def _schema_for(text: str, class_count: int) -> str:
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    schema = text_format.Parse(text, schema_pb2.Schema())
+    for feature in schema.feature:
+        if feature.name == "label" and feature.HasField("int_domain"):
+            feature.int_domain.max = class_count - 1
+            return str(text_format.MessageToString(schema))
+    raise ValueError("the schema has no integer domain for the label")
 
 
 def _settings(root: Path, labels: Sequence[str], name: str, train: int, test: int) -> str:

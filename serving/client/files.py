@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.client.errors import InvalidRequestError
-from serving.client.interface import ModelClient, ScoredLabel
-from serving.client.photos import UnreadableImageError, prepare
+from serving.client.interface import ModelClient, Prepare, ScoredLabel
 
 SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jfif", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -56,7 +55,7 @@ def classify_files(
     client: ModelClient,
     paths: Sequence[Path],
     *,
-    raw: bool = False,
+    prepare: Prepare | None = None,
     version: int | None = None,
     label: str | None = None,
     batch_size: int = 64,
@@ -67,7 +66,7 @@ def classify_files(
     Args:
         client: of a model with a signature `classify` that takes a feature `image`.
         paths: the files.
-        raw: send their bytes as they are instead of preparing them (see `photos`).
+        prepare: makes a file's bytes into what is sent; None: they are sent as they are.
         version: which version answers; None: the newest.
         label: which label answers.
         batch_size: how many go in one request at most.
@@ -81,7 +80,7 @@ def classify_files(
     """
     waiting: list[tuple[Answer, bytes]] = []
     for path in paths:
-        answer, content = _read(path, raw)
+        answer, content = _read(path, prepare)
         waiting.append((answer, content))
         full = sum(len(content) for _, content in waiting) >= _BATCH_BYTES
         if full or len(waiting) >= batch_size:
@@ -93,18 +92,18 @@ def classify_files(
         on_answers(len(waiting))
 
 
-def _read(path: Path, raw: bool) -> tuple[Answer, bytes]:
+def _read(path: Path, prepare: Prepare | None) -> tuple[Answer, bytes]:
     """Returns an answer without labels, and what is to be sent; nothing if that is a problem."""
     try:
         content = path.read_bytes()
         if not content:
             return Answer(path, problem="it is empty"), b""
-        if raw:
+        if prepare is None:
             return Answer(path), content
         photo = prepare(content)
     except OSError as error:
         return Answer(path, problem=error.strerror or str(error)), b""
-    except UnreadableImageError as error:
+    except ValueError as error:
         return Answer(path, problem=str(error)), b""
     return Answer(path, plain_background=photo.plain_background), photo.png
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -40,6 +40,25 @@ class ScoredLabel(NamedTuple):
 
     label: str
     score: float
+
+
+class PreparedPicture(Protocol):
+    """A picture as the model is shown it.
+
+    Attributes:
+        png: its bytes.
+        plain_background: whether the object could be told from what is around it.
+    """
+
+    @property
+    def png(self) -> bytes: ...
+
+    @property
+    def plain_background(self) -> bool: ...
+
+
+Prepare: TypeAlias = Callable[[bytes], PreparedPicture]
+"""Makes a file's bytes into what the model was trained on; ValueError says why it cannot."""
 
 
 class ModelClient(Protocol):

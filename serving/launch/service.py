@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from serving.addresses import join_host_port, reachable_host
 from serving.client.errors import ModelFailedError, NotAvailableError, UnavailableError
+from serving.client.interface import Prepare
 from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.launch.base import (
     Launch,
@@ -76,6 +77,7 @@ class Request:
         max_load_seconds: until every version is AVAILABLE.
         log: takes the output of a server that is a process.
         public_key: of the key that every version must be signed with; None: any is served.
+        prepare: makes a picture's bytes into what the model is shown, for the page.
     """
 
     directory: Path
@@ -85,6 +87,7 @@ class Request:
     max_load_seconds: float
     log: Path
     public_key: Path | None = None
+    prepare: Prepare | None = None
 
 
 class Serving(BaseModel):
@@ -160,7 +163,7 @@ def serving(
         if address.ui_port is not None:
             page_host = reachable_host(address.host)
             state.ui = f"http://{join_host_port(page_host, address.ui_port)}"
-            _start_page(stack, address.host, address.ui_port, choice.server.rest_url, name)
+            _start_page(stack, request, address, choice.server.rest_url, name)
         yield state, choice.server
 
 
@@ -270,11 +273,16 @@ def _start(server: ModelServer, directory: Path, model_name: str, launch: Launch
         raise CannotServeError(str(error)) from error
 
 
-def _start_page(stack: ExitStack, host: str, port: int, rest_url: str, model_name: str) -> None:
+def _start_page(
+    stack: ExitStack, request: Request, address: Address, rest_url: str, model_name: str
+) -> None:
     from serving.ui.server import UiFailedError, ui_server
 
+    if request.prepare is None or address.ui_port is None:
+        raise CannotServeError("the page needs to know how a picture is prepared")
+    page = ui_server(address.host, address.ui_port, rest_url, model_name, request.prepare)
     try:
-        stack.enter_context(ui_server(host, port, rest_url, model_name))
+        stack.enter_context(page)
     except UiFailedError as error:
         raise ServerFailedError(str(error)) from error
 

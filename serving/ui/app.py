@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from serving.client.errors import ClientError, NotFoundError, UnavailableError
-from serving.client.interface import ModelClient
-from serving.client.photos import UnreadableImageError, prepare
+from serving.client.interface import ModelClient, Prepare, PreparedPicture
 from serving.client.rest_client import RestClient
 from serving.client.retry import Retries
 
 logger = logging.getLogger(__name__)
+
+# A picture of 50 megapixels takes 200 MB while it is decoded.
+_DECODING = threading.BoundedSemaphore(2)
 
 _PAGE = Path(__file__).with_name("page.html")
 _MAX_BYTES = 64 << 20
@@ -46,12 +49,15 @@ class _Refused(Exception):
         self.status = status
 
 
-def ui_app(rest_url: str, model_name: str, *, host: str | None = "127.0.0.1") -> Starlette:
+def ui_app(
+    rest_url: str, model_name: str, prepare: Prepare, *, host: str | None = "127.0.0.1"
+) -> Starlette:
     """Makes the application.
 
     Args:
         rest_url: of the model server.
         model_name: the model that is asked.
+        prepare: makes a file's bytes into what the model is shown.
         host: a loopback address that it listens on: only what was addressed to that or to another
             local name is answered, so that no other web site can have the browser talk to it under
             a name of its own. None: it listens elsewhere, and answers to all names.
@@ -71,7 +77,7 @@ def ui_app(rest_url: str, model_name: str, *, host: str | None = "127.0.0.1") ->
             content = await _body(request)
         except _Refused as refused:
             return _refusal(refused)
-        return await _answered(partial(_classify, client, model_name, content))
+        return await _answered(partial(_classify, client, model_name, prepare, content))
 
     return Starlette(
         routes=[
@@ -106,8 +112,6 @@ async def _answered(work: partial[dict[str, object]]) -> Response:
         return JSONResponse(await run_in_threadpool(work), headers=_HEADERS)
     except _Refused as refused:
         return _refusal(refused)
-    except UnreadableImageError as error:
-        return _refusal(_Refused(415, f"This file cannot be read: {error}."))
     except UnavailableError:
         return _refusal(_Refused(503, "The model server does not answer."))
     except NotFoundError:
@@ -130,9 +134,12 @@ def _newest(client: ModelClient) -> int | None:
     return max(available, default=None)
 
 
-def _classify(client: ModelClient, model_name: str, content: bytes) -> dict[str, object]:
+def _classify(
+    client: ModelClient, model_name: str, prepare: Prepare, content: bytes
+) -> dict[str, object]:
     """Returns labels with scores, best first, and the picture that the model was shown."""
-    photo = prepare(content)
+    with _DECODING:
+        photo = _prepared(prepare, content)
     # Named, so that the version on the page is the one that answered.
     version = _newest(client)
     (scores,) = client.classify([{"image": photo.png}], "classify", version)
@@ -143,6 +150,13 @@ def _classify(client: ModelClient, model_name: str, content: bytes) -> dict[str,
         "seen": _data_url(photo.png),
         "plain_background": photo.plain_background,
     }
+
+
+def _prepared(prepare: Prepare, content: bytes) -> PreparedPicture:
+    try:
+        return prepare(content)
+    except ValueError as error:
+        raise _Refused(415, f"This file cannot be read: {error}.") from error
 
 
 def _data_url(png: bytes) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from serving.addresses import bare_host, is_loopback, join_host_port
+from serving.client.interface import Prepare
 from serving.ui.app import ui_app
 
 _START_SECONDS = 20.0
@@ -21,7 +22,9 @@ class UiFailedError(Exception):
 
 
 @contextmanager
-def ui_server(host: str, port: int, rest_url: str, model_name: str) -> Iterator[None]:
+def ui_server(
+    host: str, port: int, rest_url: str, model_name: str, prepare: Prepare
+) -> Iterator[None]:
     """Serves the page for the length of a `with` block.
 
     Args:
@@ -29,12 +32,13 @@ def ui_server(host: str, port: int, rest_url: str, model_name: str) -> Iterator[
         port: of the page.
         rest_url: of the model server.
         model_name: the model that the page asks.
+        prepare: makes a picture's bytes into what the model is shown.
 
     Raises:
         UiFailedError: the port cannot be had.
     """
     host = bare_host(host)
-    app = ui_app(rest_url, model_name, host=host if is_loopback(host) else None)
+    app = ui_app(rest_url, model_name, prepare, host=host if is_loopback(host) else None)
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
     )

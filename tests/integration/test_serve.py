@@ -185,7 +185,7 @@ def test_unreadable_files_are_named_and_the_others_predicted(
     done = served.predict(tmp_path)
     assert done.returncode == 1
     assert "good.png  " in done.stdout
-    assert "bad.jpg: not predicted: it is no picture in a known format" in done.stderr
+    assert "bad.jpg: not predicted: it is not a picture in a known format" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_person_picks_a_photo_and_sees_ten_scores(
         "#file", {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}
     )
     expect(page.locator("#verdict")).to_have_text(
-        "This file cannot be read: it is no picture in a known format."
+        "This file cannot be read: it is not a picture in a known format."
     )
     expect(bars).to_have_count(0)
     # The browser reports the answer 415, and that it cannot show the file itself.

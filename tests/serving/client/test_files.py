@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from data.photos import prepare
 from serving.client.errors import InvalidRequestError, UnavailableError
 from serving.client.files import Answer, classify_files, find_pictures
 from serving.client.interface import Example, ScoredLabel
@@ -48,7 +49,7 @@ def garment(path: Path) -> Path:
 
 
 def ask(model: Brightness, paths: Sequence[Path], **options: object) -> list[Answer]:
-    return list(classify_files(model, paths, **options))
+    return list(classify_files(model, paths, **({"prepare": prepare} | options)))
 
 
 def test_folders_stand_for_the_pictures_below_them_in_order(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_answered(tmp_pat
 
     bad, answered, empty, absent = ask(Brightness(), paths)
 
-    assert bad.problem == "it is no picture in a known format"
+    assert bad.problem == "it is not a picture in a known format"
     assert answered.labels
     assert answered.problem is None
     assert empty.problem == "it is empty"
@@ -93,7 +94,7 @@ def test_raw_sends_the_bytes_and_a_picture_that_the_model_refuses_spoils_no_othe
 ) -> None:
     jpeg, png = garment(tmp_path / "a.jpg"), garment(tmp_path / "b.png")
 
-    refused, answered = ask(Brightness(), [jpeg, png], raw=True)
+    refused, answered = ask(Brightness(), [jpeg, png], prepare=None)
 
     assert refused.problem == "Unknown image file format."
     assert answered.labels[0].label == "((0, 255), (0, 255), (0, 255))"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from data.photos import prepare
 from serving.ui import app as ui
 from serving.ui.app import ui_app
 
@@ -13,7 +14,7 @@ from serving.ui.app import ui_app
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     with TestClient(
-        ui_app("http://127.0.0.1:1", "fashion_mnist"), base_url="http://127.0.0.1"
+        ui_app("http://127.0.0.1:1", "fashion_mnist", prepare), base_url="http://127.0.0.1"
     ) as client:
         yield client
 
@@ -29,7 +30,7 @@ def test_a_file_that_is_no_picture_is_refused_in_a_sentence(client: TestClient) 
     answer = client.post("/api/classify", content=b"no picture")
     assert answer.status_code == 415
     assert answer.json() == {
-        "error": "This file cannot be read: it is no picture in a known format."
+        "error": "This file cannot be read: it is not a picture in a known format."
     }
 
 

@@ -1,6 +1,8 @@
 """Photos of clothes become pictures like the dataset's."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,9 @@ import pytest
 from PIL import Image
 
 from data.idx import read_images
-from serving.client.photos import PreparedPhoto, UnreadableImageError, prepare
+from data.photos import PreparedPhoto, UnreadableImageError, prepare
 
-SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "base"
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "base"
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -119,7 +121,7 @@ def test_a_background_that_is_not_plain_is_told() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no picture", "no picture in a known format"),
+        (b"no picture", "not a picture in a known format"),
         (encoded(on("white", "black", (0, 0, 9, 9)), "JPEG")[:700], "truncated"),
         (encoded(Image.new("RGB", (50, 50), "white")), "one colour throughout"),
     ],
@@ -127,3 +129,26 @@ def test_a_background_that_is_not_plain_is_told() -> None:
 def test_what_shows_nothing_is_refused_with_a_reason(content: bytes, reason: str) -> None:
     with pytest.raises(UnreadableImageError, match=reason):
         prepare(content)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(UnreadableImageError, match="it has 20000 x 20000 pixels, more than 120"):
+        prepare(bomb(20_000))
+
+
+def test_formats_that_start_other_programs_are_not_tried() -> None:
+    with pytest.raises(UnreadableImageError, match="not a picture in a known format"):
+        prepare(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+
+
+def bomb(edge: int) -> bytes:
+    """A grey PNG of many pixels in few bytes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((edge + 1) * edge), 1)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts

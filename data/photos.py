@@ -17,6 +17,11 @@ from PIL import Image, ImageFilter, ImageOps
 
 SIZE = 28
 
+# Pillow knows many more, of which some start other programs (EPS) and none is what people have.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Phones take pictures of 108 megapixels.
+_MAX_PIXELS = 120_000_000
+
 # More detail than this only costs time: the result has 28 pixels.
 _WORKING_EDGE = 560
 # The authors take colours within 5 % for the background; JPEG's noise and soft shadows need more.
@@ -81,9 +86,14 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
 def _opened(content: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            # Phones take pictures of 108 megapixels; Pillow refuses those of twice its limit.
+            # The limit is this module's own.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(content))
+            image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            if image.width * image.height > _MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"it has {image.width} x {image.height} pixels, more than "
+                    f"{_MAX_PIXELS / 1e6:.0f} million"
+                )
             # JPEG can be decoded at a fraction of its size.
             image.draft("RGB", (_WORKING_EDGE, _WORKING_EDGE))
             image.load()
@@ -95,8 +105,10 @@ def _opened(content: bytes) -> Image.Image:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
         image = image.convert("RGB")
+    except UnreadableImageError:
+        raise
     except Image.UnidentifiedImageError:
-        raise UnreadableImageError("it is no picture in a known format") from None
+        raise UnreadableImageError("it is not a picture in a known format") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from error
     image.thumbnail((_WORKING_EDGE, _WORKING_EDGE), Image.Resampling.BOX)
