@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from PIL import Image
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from data import idx
 from data.prepare import PrepareError, prepare
@@ -63,7 +65,10 @@ def test_the_settings_are_valid_and_name_the_classes(tmp_path: Path) -> None:
     assert config.data.labels == ("others", 'the "good" ones')
     assert config.data_root == tmp_path / "out"
     assert config.serving_dir == tmp_path / "out" / "var" / "serving" / "fruit"
-    assert 'int_domain { name: "label" min: 0 max: 1 ' in config.schema_file.read_text()
+    schema = text_format.Parse(config.schema_file.read_text(), schema_pb2.Schema())
+    [label] = [feature for feature in schema.feature if feature.name == "label"]
+    assert (label.int_domain.min, label.int_domain.max) == (0, 1)
+    assert label.drift_comparator.infinity_norm.threshold
     assert tomllib.loads(done.settings.read_text())["training"]["batch_size"] == 8
 
 
