@@ -22,7 +22,8 @@ from orchestration import launch
 from pipeline.settings.paths import SCHEMA_FILE
 from runs import executions, retention
 from runs.rebuild import result_from_metadata
-from runs.result import NodeState, RunResult, Status
+from runs.result import RunResult
+from runs.status import NodeState, Status
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionStore
 from tests.components.conftest import BEAM_PIPELINE_ARGS
