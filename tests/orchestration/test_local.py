@@ -6,19 +6,22 @@ from pathlib import Path
 from orchestration.local import new_result, run_pipeline
 from orchestration.progress import Progress
 from pipeline.settings.load import load_config
+from runs.status import Status
 
 
 def test_runs_that_fail_before_their_first_node_do_not_pile_up(tmp_path: Path) -> None:
-    nothing = tmp_path / "data"
-    overrides = ["retention.runs=2", f"data.root='{nothing}'"]
+    a_file = tmp_path / "data"
+    a_file.write_text("no folder")
+    overrides = ["retention.runs=2", f"data.root='{a_file}'"]
     config = load_config(overrides=overrides, workdir=tmp_path / "var")
-    results = [new_result(config) for _ in range(4)]
-    for result in results:
-        # Otherwise an identical run only repeats the refusal, and keeps nothing of its own.
-        nothing.write_text("a file") if not nothing.exists() else None
+    results = []
+    for _ in range(4):
+        result = new_result(config)
         run_pipeline(config, result, Progress(io.StringIO()))
+        assert result.status is Status.FAILED
         assert result.report
         assert result.report.is_file()
+        results.append(result)
     newest = [result.run_id for result in results[2:]]
     assert sorted(path.stem for path in config.runs_dir.iterdir()) == newest
     pages = [path.name for path in (config.workdir / "reports").iterdir() if path.is_dir()]
