@@ -7,8 +7,8 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from cli import clean, data, doctor, kubeflow, models, predict, report, run, schedule, serve, tune
 from cli import compile as compile_
-from cli import data, doctor, kubeflow, models, predict, report, run, schedule, serve, tune
 
 app = typer.Typer(
     help="Trains, judges and serves a Fashion-MNIST classifier; without a verb: run.",
@@ -16,7 +16,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run, tune, serve, predict, models, data, schedule, compile_, kubeflow, report, doctor):
+for verb in (
+    run,
+    tune,
+    serve,
+    predict,
+    models,
+    data,
+    schedule,
+    compile_,
+    kubeflow,
+    report,
+    clean,
+    doctor,
+):
     app.add_typer(verb.app)
 
 _FAILED = 1

@@ -1,10 +1,13 @@
 """Writing a file so that a reader, a crash and a full disk meet the old one or the new one."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..+)?")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -38,6 +41,11 @@ def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     flush(path.parent)
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that `replacing` gives; a kill can leave such a file behind."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def flush(path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ml_metadata import ListOptions
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
@@ -100,14 +101,14 @@ def abandon_executions(ir: pipeline_pb2.Pipeline) -> None:
     Only those that write below this pipeline's root: others may share the metadata. The caller
     makes sure that no other run works below that root.
     """
+    running = ListOptions(filter_query="last_known_state = RUNNING")
     with open_metadata(ir) as handle:
-        for execution in handle.store.get_executions():
-            if execution_lib.is_execution_running(execution):
-                outputs = [path for id_ in node_ids(ir) for path in _outputs(ir, id_, execution)]
-                if outputs:
-                    execution.last_known_state = metadata_store_pb2.Execution.CANCELED
-                    handle.store.put_executions([execution])
-                    _remove(outputs)
+        for execution in handle.store.get_executions(running):
+            outputs = [path for id_ in node_ids(ir) for path in _outputs(ir, id_, execution.id)]
+            if outputs:
+                execution.last_known_state = metadata_store_pb2.Execution.CANCELED
+                handle.store.put_executions([execution])
+                _remove(outputs)
 
 
 def _find(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
@@ -118,18 +119,26 @@ def _find(ir: pipeline_pb2.Pipeline, node_id: str) -> pipeline_pb2.PipelineNode:
 
 
 def _clear_earlier_attempt(ir: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode) -> None:
-    """Removes what a killed attempt wrote: the launcher reuses its execution and its folders."""
+    """Removes what this execution must not find in its folders.
+
+    That is what a killed attempt wrote, whose execution the launcher reuses, and what executions
+    wrote that the metadata does not know: it was moved away, and counts from 1 again.
+    """
+    node_id = node.node_info.id
     with open_metadata(ir) as handle:
         execution = find_execution(handle, node)
         if execution and not execution_lib.is_execution_successful(execution):
-            _remove(_outputs(ir, node.node_info.id, execution))
+            _remove(_outputs(ir, node_id, execution.id))
+        folders = [path for path in _outputs(ir, node_id) if path.name.isdecimal()]
+        known = handle.store.get_executions_by_id({int(path.name) for path in folders})
+        ids = {execution.id for execution in known}
+        _remove([path for path in folders if int(path.name) not in ids])
 
 
-def _outputs(
-    ir: pipeline_pb2.Pipeline, node_id: str, execution: metadata_store_pb2.Execution
-) -> list[Path]:
+def _outputs(ir: pipeline_pb2.Pipeline, node_id: str, execution_id: int | str = "*") -> list[Path]:
+    """Returns the folders that an execution of a node has written to, or that all of them have."""
     root = Path(ir.runtime_spec.pipeline_root.field_value.string_value)
-    return list((root / node_id).glob(f"*/{execution.id}"))
+    return list((root / node_id).glob(f"*/{execution_id}"))
 
 
 def _remove(outputs: list[Path]) -> None:

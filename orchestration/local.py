@@ -19,6 +19,7 @@ from pipeline.settings.errors import UsageError
 from runs import history
 from runs.blame import settle_blame
 from runs.result import RunResult
+from runs.retention import clean_after_run
 from runs.status import Status
 from serving.versions.store import VersionStore
 
@@ -130,9 +131,21 @@ def _keep(config: Config, result: RunResult, progress: Progress) -> None:
     """Writes the result and its page; where that fails, the run ends as it did, and says so."""
     try:
         result.write(config.runs_dir)
+        _clean(config, result)
         _report(config, result, progress)
     except OSError as error:
         result.reasons.append(f"the result could not be written: {sentence(error)}")
+
+
+def _clean(config: Config, result: RunResult) -> None:
+    """Removes what only old runs needed; before the report, which does not link to it then."""
+    connection = None
+    if result.nodes:
+        # Imports TFX, as the nodes did.
+        from pipeline.metadata_connection import connection_config
+
+        connection = connection_config(config)
+    clean_after_run(config.workdir, config.serving_base, config.retention.runs, connection)
 
 
 def sentence(error: BaseException) -> str:

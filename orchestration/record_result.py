@@ -4,15 +4,18 @@ python -m orchestration.record_result IR.json RUN_ID
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from files import lock
 from orchestration.ir import read_ir, read_outline
 from orchestration.terminal import redirect_to
 from pipeline.settings.errors import UsageError
 from runs.blame import settle_blame
+from runs.retention import clean_after_run
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
@@ -28,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the result of a run from its metadata.")
     parser.add_argument("ir", type=Path, metavar="IR.json", help="the compiled pipeline")
     parser.add_argument("run_id", metavar="RUN_ID", help="which run")
+    parser.add_argument(
+        "--keep-runs", type=int, default=0, metavar="N", help="remove what is older [keep all]"
+    )
     options = parser.parse_args(arguments)
     try:
         workdir = read_outline(options.ir).workdir
@@ -37,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = redirect_to(workdir / "logs" / f"{options.run_id}.log")
     # Takes seconds to import.
     from reporting.write import attach_report
+    from runs.executions import connection_of
     from runs.rebuild import result_from_metadata
 
     try:
@@ -48,6 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _BAD_USAGE
     settle_blame(data_root, workdir / "runs", result)
     result.write(workdir / "runs")
+    try:
+        # A node that is at work may belong to another run; the end of that one cleans up.
+        with lock.exclusive(workdir):
+            clean_after_run(workdir, serving_base, options.keep_runs, connection_of(ir))
+    except lock.WorkdirBusy as busy:
+        logging.getLogger(__name__).info("nothing is removed: %s", busy)
     attach_report(result, workdir, serving_base, compiled=lambda: ir)
     result.write(workdir / "runs")
     print(result.model_dump_json(), file=terminal.stdout)

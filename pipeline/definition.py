@@ -135,6 +135,7 @@ def create_pipeline(
             "default_signature": config.serving.default_signature,
             "image_feature": config.serving.image_feature,
             "labels": list(config.data.labels),
+            "span_weight": config.data.span_weight,
             "fingerprint": fingerprints["Trainer"],
         },
     )

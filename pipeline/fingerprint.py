@@ -19,6 +19,8 @@ from data import layout
 from data.spans import Choice
 from pipeline.settings.config import Config
 from pipeline.settings.paths import ROOT
+from serving.launch.base import ServerKind, ServerMissingError
+from serving.launch.selection import choose_server
 
 _FIRST_PARTY = ("pipeline", "components", "data", "serving", "files")
 _BEAM = ("tfx", "apache-beam")
@@ -31,6 +33,17 @@ def _no_settings(_: Config) -> Any:
 
 def _schema_digest(config: Config) -> Any:
     return _file_digest(config.schema_file)
+
+
+def _server_kind(config: Config) -> Any:
+    """Returns what `auto` comes to: another server may judge otherwise."""
+    settings = config.infra_validation
+    if settings.model_server is not ServerKind.AUTO:
+        return settings.model_server
+    try:
+        return choose_server(settings.model_server, settings.docker_image).kind
+    except ServerMissingError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ NODES = {
             config.serving.default_signature,
             config.serving.image_feature,
             config.data.labels,
+            config.data.span_weight,
         ],
     ),
     "Evaluator": Dependencies(
@@ -97,6 +111,7 @@ NODES = {
             config.infra_validation.model_dump(mode="json"),
             config.serving.model_name,
             config.serving.default_signature,
+            _server_kind(config),
         ],
     ),
     "Pusher": Dependencies(

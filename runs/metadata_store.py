@@ -1,12 +1,12 @@
-"""ML Metadata on PostgreSQL, around two defects of its release 1.17.1 there.
+"""ML Metadata without what nothing reads, and around two defects of its release 1.17.1.
 
-It puts PostgreSQL's `E'...'` notation for a text with a backslash between quotes of its own, so
-that TFX's JSON properties are a syntax error. Texts therefore go there with a character of
-Unicode's private use area in place of the backslash, and come back as they were.
+TFX describes every proto that is a property of an execution (70 kB of descriptors a run), and
+nothing reads that back; it is left out. PostgreSQL could not hold it either: ML Metadata indexes
+the values of properties there, which must not exceed 2,704 bytes after compression.
 
-It indexes the values of properties, which PostgreSQL limits to 2,704 bytes after compression. The
-only ones beyond that are TFX's descriptions of protos that are properties (70 kB of descriptors),
-which nothing reads back; they are left out.
+On PostgreSQL, ML Metadata puts the `E'...'` notation for a text with a backslash between quotes of
+its own, so that TFX's JSON properties are a syntax error. Texts therefore go there with a character
+of Unicode's private use area in place of the backslash, and come back as they were.
 """
 
 import copy
@@ -26,30 +26,38 @@ _STAND_IN = "\ue05c"
 
 def metadata_of(connection: metadata_store_pb2.ConnectionConfig) -> Metadata:
     """Returns TFX's handle of the metadata; it connects when it is entered."""
-    return (
-        PostgresqlMetadata(connection)
-        if connection.HasField("postgresql")
-        else Metadata(connection)
-    )
+    return StoredMetadata(connection)
 
 
-class PostgresqlMetadata(Metadata):
-    """TFX's handle of metadata, for PostgreSQL."""
+class StoredMetadata(Metadata):
+    """TFX's handle of metadata, in SQLite or PostgreSQL."""
 
-    def __enter__(self) -> "PostgresqlMetadata":
+    def __enter__(self) -> "StoredMetadata":
         """Connects."""
         super().__enter__()
         # Every method of the store goes through this one.
-        self.store._call = partial(_call, self.store._call)
+        self.store._call = partial(_without_descriptors, self.store._call)
+        if self._connection_config.HasField("postgresql"):
+            self.store._call = partial(_without_backslashes, self.store._call)
         return self
 
 
-def _call(call: Any, method: str, request: Message, response: Message, *options: Any) -> None:
+def _without_descriptors(
+    call: Any, method: str, request: Message, response: Message, *options: Any
+) -> None:
     outgoing = copy.deepcopy(request)
     for message in _messages(outgoing):
         if isinstance(message, metadata_store_pb2.Execution):
             for name in filter(execution_lib.is_schema_key, list(message.custom_properties)):
                 del message.custom_properties[name]
+    call(method, outgoing, response, *options)
+
+
+def _without_backslashes(
+    call: Any, method: str, request: Message, response: Message, *options: Any
+) -> None:
+    outgoing = copy.deepcopy(request)
+    for message in _messages(outgoing):
         _exchange(message, _BACKSLASH, _STAND_IN)
     call(method, outgoing, response, *options)
     for message in _messages(response):

@@ -96,10 +96,14 @@ def _judge(
 def _spans_read(
     executions: Iterable[metadata_store_pb2.Execution],
 ) -> tuple[list[int], list[int]]:
-    """Returns the spans and the new ones among them, as ExampleGen's driver wrote them down."""
+    """Returns the spans and the new ones among them, as ExampleGen's driver wrote them down.
+
+    TFX does not keep what the driver wrote of an execution that failed.
+    """
     for execution in executions:
-        if _SPANS_PROPERTY in execution.custom_properties:
-            spans, new = json.loads(execution.custom_properties[_SPANS_PROPERTY].string_value)
+        properties = execution.custom_properties
+        if _SPANS_PROPERTY in properties and properties[_SPANS_PROPERTY].string_value:
+            spans, new = json.loads(properties[_SPANS_PROPERTY].string_value)
             return spans, new
     return [], []
 

@@ -102,7 +102,10 @@ def plan_of(config: Config, ir: pipeline_pb2.Pipeline, ir_path: Path) -> Plan:
         result=Task(
             id="result",
             upstream=[task.id for task in tasks if task.id not in followed],
-            command=_module("orchestration.record_result", str(ir_path), _RUN_ID),
+            command=[
+                *_module("orchestration.record_result", str(ir_path), _RUN_ID),
+                *("--keep-runs", str(config.retention.runs)),
+            ],
         ),
     )
 

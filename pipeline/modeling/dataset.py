@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from data.layout import BASE_ORIGIN
 from pipeline.modeling.augmentation import cut_out, flip, shift
-from pipeline.modeling.features import CLASS_COUNT, IMAGE, LABEL, transformed_name
+from pipeline.modeling.features import CLASS_COUNT, IMAGE, LABEL, ORIGIN, transformed_name
 from pipeline.settings.hyperparameters import Hyperparameters
 
 _DECODE_BATCH = 1024
@@ -16,19 +17,35 @@ _DECODE_BATCH = 1024
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """One split in memory: `images` float32 [N, 28, 28, 1], `labels` int64 [N]."""
+    """One split in memory.
+
+    Attributes:
+        images: float32 [N, 28, 28, 1].
+        labels: int64 [N].
+        repeats: int64 [N], how often an epoch sees each image; None: once.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    repeats: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def rows(self) -> np.ndarray:
+        """The positions of an epoch's images, int64, before they are shuffled."""
+        return np.repeat(np.arange(len(self)), 1 if self.repeats is None else self.repeats)
+
 
 def load_split(
-    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput
+    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput, span_weight: int = 1
 ) -> LabelledImages:
     """Reads raw tf.Examples in the order of their files and applies the transform graph.
+
+    Args:
+        file_patterns: of gzipped record files.
+        transform_output: the graph.
+        span_weight: how often an epoch sees an image of a span, beside once one of the base.
 
     Raises:
         ValueError: when the patterns match no example.
@@ -37,13 +54,16 @@ def load_split(
     raw_features = {
         name: spec
         for name, spec in transform_output.raw_feature_spec().items()
-        if name in (IMAGE, LABEL)
+        if name in ((IMAGE, LABEL) if span_weight == 1 else (IMAGE, LABEL, ORIGIN))
     }
     transform = transform_output.transform_features_layer()
 
-    def to_features(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        transformed = transform(tf.io.parse_example(serialized, raw_features))
-        return transformed[transformed_name(IMAGE)], transformed[transformed_name(LABEL)]
+    def to_features(serialized: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        raw = tf.io.parse_example(serialized, raw_features)
+        is_base = tf.equal(raw.pop(ORIGIN, BASE_ORIGIN), BASE_ORIGIN)
+        transformed = transform(raw)
+        image, label = (transformed[transformed_name(name)] for name in (IMAGE, LABEL))
+        return image, label, tf.broadcast_to(is_base, tf.shape(label))
 
     batches = (
         tf.data.TFRecordDataset(files, compression_type="GZIP")
@@ -53,8 +73,9 @@ def load_split(
     loaded = list(batches.as_numpy_iterator())
     if not loaded:
         raise ValueError(f"no examples in {', '.join(file_patterns)}")
-    images, labels = zip(*loaded, strict=True)
-    return LabelledImages(np.concatenate(images), np.concatenate(labels))
+    images, labels, of_base = map(np.concatenate, zip(*loaded, strict=True))
+    repeats = np.where(of_base, 1, span_weight) if span_weight != 1 else None
+    return LabelledImages(images, labels, repeats)
 
 
 def training_batches(
@@ -73,13 +94,12 @@ def training_batches(
         partial batch is left out.
     """
     images = tf.constant(split.images)
+    rows = tf.constant(split.rows())
     labels = tf.one_hot(split.labels, class_count)
     batch_size, seed = hyperparameters.batch_size, hyperparameters.seed
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(split), dtype=tf.int64), seed=[seed, epoch]
-        )
+        order = tf.random.experimental.stateless_shuffle(rows, seed=[seed, epoch])
         batches = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
         return batches.enumerate().map(lambda step, chosen: (epoch, step, chosen))
 

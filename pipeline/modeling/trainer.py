@@ -44,6 +44,7 @@ class TrainerConfig(BaseModel):
     default_signature: DefaultSignature = DefaultSignature.CLASSIFY
     image_feature: str = IMAGE
     labels: tuple[str, ...] = CLASS_LABELS
+    span_weight: int = 1
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -54,7 +55,7 @@ def run_fn(fn_args: FnArgs) -> None:
         tuned = with_tuned(config.hyperparameters, decode(fn_args.hyperparameters["values"]))
         config = config.model_copy(update={"hyperparameters": tuned})
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    train = load_split(fn_args.train_files, transform_output)
+    train = load_split(fn_args.train_files, transform_output, config.span_weight)
     validation = load_split(fn_args.eval_files, transform_output)
     checkpoint = EpochCheckpoint(config.checkpoints / _training_key(config, fn_args))
 
@@ -111,7 +112,7 @@ def train_model(
         )
         hyperparameters = hyperparameters.model_copy(update={"batch_size": len(train)})
     make_deterministic(hyperparameters.seed)
-    steps = len(train) // hyperparameters.batch_size
+    steps = len(train.rows()) // hyperparameters.batch_size
     epochs_done, model = checkpoint.restore()
     if model is None:
         model = _compiled_model(hyperparameters, steps, class_count)

@@ -15,6 +15,7 @@ from pipeline.settings.metadata import MetadataSettings
 from pipeline.settings.paths import DEFAULT_WORKDIR, SAMPLE_DATA, SCHEMA_FILE
 from pipeline.settings.presets import Preset
 from pipeline.settings.push import PushSettings
+from pipeline.settings.retention import RetentionSettings
 from pipeline.settings.schedule import ScheduleSettings
 from pipeline.settings.search_space import TuningSettings
 from pipeline.settings.serving import ServingSettings
@@ -35,6 +36,7 @@ class Config(Settings):
     serving: ServingSettings = ServingSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     metadata: MetadataSettings = MetadataSettings()
+    retention: RetentionSettings = RetentionSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
     beam: BeamSettings = BeamSettings()
 

@@ -30,6 +30,9 @@ class DataSettings(Settings):
     include_base: bool = Field(
         True, description="train on the base set and the spans; false: on spans alone, if any"
     )
+    span_weight: int = Field(
+        1, ge=1, le=1000, description="how often an epoch sees an image of a span, the base's once"
+    )
     window: int = Field(0, ge=0, description="how many of the newest spans to train on; 0: all")
     stop_on_drift: bool = Field(True, description="drift ends the run; otherwise it is reported")
 

@@ -128,6 +128,7 @@ class ServerCore:
             since = self._monitor.now()
             self._source.update(models)
             before, self._models = self._models, {model.name: model for model in models}
+            self.metrics.know_models(self._models)
             is_same, self._config, self._labels = self._config == new, new, labels
             if not self._is_started:
                 self._manager.start()

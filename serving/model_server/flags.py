@@ -33,6 +33,17 @@ class Flags:
     rest_api_port: int = _flag(0, "TCP port of the REST API; 0: none")
     rest_api_num_threads: int = _flag(_THREADS, "threads for REST requests that take long")
     rest_api_timeout_in_ms: int = _flag(30000, "timeout of REST requests")
+    rest_api_max_connections: int = _flag(
+        1000, "REST connections at a time (not a flag of tensorflow_model_server)"
+    )
+    rest_api_max_body_bytes: int = _flag(
+        1 << 28, "largest body of a REST request (not a flag of tensorflow_model_server)"
+    )
+    rest_api_max_memory_bytes: int = _flag(
+        1 << 30,
+        "memory for all REST requests and answers under way "
+        "(not a flag of tensorflow_model_server)",
+    )
     rest_api_enable_cors_support: bool = _flag(False, "add CORS headers to REST answers")
     enable_batching: bool = _flag(False, "merge concurrent requests into batches")
     allow_version_labels_for_unavailable_models: bool = _flag(
@@ -83,6 +94,15 @@ class Flags:
     enable_serialization_as_tensor_content: bool = _flag(
         False, "answer Predict in tensor_content instead of typed values"
     )
+    request_log_max_file_bytes: int = _flag(
+        1 << 26,
+        "size at which a request log goes on in a new file (not a flag of tensorflow_model_server)",
+    )
+    request_log_max_total_bytes: int = _flag(
+        1 << 30,
+        "size of all files of a request log, past which the oldest go "
+        "(not a flag of tensorflow_model_server)",
+    )
     listen_address: str = _flag(
         "", "address to listen on; empty: all (not a flag of tensorflow_model_server)"
     )
@@ -110,6 +130,15 @@ class Flags:
         "(not a flag of tensorflow_model_server)",
     )
 
+
+_POSITIVE = (
+    "grpc_max_threads",
+    "rest_api_max_connections",
+    "rest_api_max_body_bytes",
+    "rest_api_max_memory_bytes",
+    "request_log_max_file_bytes",
+    "request_log_max_total_bytes",
+)
 
 # name: (type, the value that asks for nothing, why anything else is refused)
 REFUSED: dict[str, tuple[type, Any, str]] = {
@@ -230,5 +259,6 @@ def _check(flags: Flags, parser: argparse.ArgumentParser) -> None:
         )
     if flags.reload_config_address and not flags.enable_reload_config:
         parser.error("--reload_config_address is set without --enable_reload_config")
-    if flags.grpc_max_threads < 1:
-        parser.error("--grpc_max_threads must be positive")
+    for name in _POSITIVE:
+        if getattr(flags, name) < 1:
+            parser.error(f"--{name} must be positive")

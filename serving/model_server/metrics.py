@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from serving.model_server.errors import Code
 
@@ -24,6 +25,11 @@ def _exponential_bounds(scale: float, growth: float, count: int) -> list[float]:
 _LATENCY_BOUNDS = _exponential_bounds(10, 1.8, 33)
 _EXAMPLE_COUNT_BOUNDS = _exponential_bounds(1, 2, 15)
 
+UNKNOWN_MODEL = "(unknown)"
+"""The label that all models share which are not configured: clients can invent any number."""
+_MAX_CELLS = 2000
+_ALL_OTHERS = "(others)"
+
 
 def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
@@ -33,6 +39,7 @@ class _Metric:
     """Cells of one metric by label values; subclasses say what a cell holds."""
 
     kind = ""
+    _cells: dict[tuple[str, ...], Any]
 
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         self.name = name
@@ -42,6 +49,12 @@ class _Metric:
 
     def lines(self) -> Iterator[str]:
         yield f"# TYPE {self._exported_name} {self.kind}"
+
+    def _bounded(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The cell for `values`; past `_MAX_CELLS`, new ones go into one."""
+        if values in self._cells or len(self._cells) < _MAX_CELLS:
+            return values
+        return (_ALL_OTHERS,) * len(values)
 
     def _labels_text(self, values: Sequence[str]) -> str:
         return ",".join(
@@ -56,16 +69,17 @@ class Counter(_Metric):
 
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         super().__init__(name, labels)
-        self._cells: dict[tuple[str, ...], int] = {}
+        self._cells = {}
 
     def add(self, *values: str, by: int = 1) -> None:
         with self._lock:
-            self._cells[values] = self._cells.get(values, 0) + by
+            cell = self._bounded(values)
+            self._cells[cell] = self._cells.get(cell, 0) + by
 
     def first_value(self) -> int:
         """The value of the first cell, 0 without cells: what ReloadConfigRequest's metrics read."""
         with self._lock:
-            return next(iter(sorted(self._cells.items())), ((), 0))[1]
+            return int(min(self._cells.items(), default=((), 0))[1])
 
     def lines(self) -> Iterator[str]:
         yield from super().lines()
@@ -89,12 +103,13 @@ class Histogram(_Metric):
     def __init__(self, name: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
         super().__init__(name, labels)
         self._bounds = list(bounds)
-        self._cells: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
+        self._cells = {}
 
     def observe(self, *values: str, value: float) -> None:
         """Counts `value` (microseconds for latencies) in the cell of the given label values."""
         bucket = bisect.bisect_right(self._bounds, value)
         with self._lock:
+            values = self._bounded(values)
             cell = self._cells.get(values)
             if cell is None:
                 cell = self._cells[values] = ([0] * (len(self._bounds) + 1), [0.0])
@@ -125,6 +140,7 @@ class Metrics:
     """All metrics of one server process."""
 
     def __init__(self) -> None:
+        self._models: set[str] | None = None
         serving, saved_model = "/tensorflow/serving", "/tensorflow/cc/saved_model"
         request_labels = ("model_name", "API", "entrypoint")
         self.load_attempts = Counter(f"{saved_model}/load_attempt_count", ("model_path", "status"))
@@ -160,6 +176,10 @@ class Metrics:
             key=lambda metric: metric.name,
         )
 
+    def know_models(self, names: Iterable[str]) -> None:
+        """From now on, requests for models that were never named here share one label."""
+        self._models = {"", *(self._models or ()), *names}
+
     def record_request(
         self, model_name: str, api: str, entrypoint: str, code: Code, micros: float
     ) -> None:
@@ -168,6 +188,8 @@ class Metrics:
         `api` is `Predict`, `Classify`, `Regress` with entrypoint `GRPC`, and what follows the colon
         of the path (`predict`, or empty for status and metadata) with entrypoint `REST`.
         """
+        if self._models is not None and model_name not in self._models:
+            model_name = UNKNOWN_MODEL
         if code == Code.OK:
             self.request_latency.observe(model_name, api, entrypoint, value=round(micros))
         self.requests.add(model_name, code.name)

@@ -3,27 +3,23 @@
 Asked for by `logging_config` in a model's config. The records have the format of warmup records, so
 a log is a warmup file. TensorFlow Serving leaves the collector to plug-ins and ships none; the one
 here has the type `tfrecord` (or none), and its files are
-`<filename_prefix>-<start time>-<pid>.tfrecord`.
+`<filename_prefix>-<start time>-<pid>-<number>.tfrecord`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.inference import fill_classification, fill_regression
 from serving.model_server.metrics import Metrics
+from serving.model_server.request_log_files import RequestLogFiles
 from serving.model_server.servable import Servable
 from serving.model_server.signatures import DEFAULT_SIGNATURE, Classification
 from serving.tensors import fill_proto
@@ -34,37 +30,28 @@ _COLLECTOR_TYPES = ("", "tfrecord")
 
 
 class _ModelLog:
-    """The log of one model: its file and the share of requests that goes there."""
+    """The log of one model: its files and the share of requests that goes there."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, max_file_bytes: int, max_total_bytes: int) -> None:
         self.config = config
         self.sampling_rate = config.sampling_config.sampling_rate
-        prefix = config.log_collector_config.filename_prefix
-        stamp = time.strftime("%Y%m%dT%H%M%S")
-        self.path = Path(f"{prefix}-{stamp}-{os.getpid()}.tfrecord")
-        self._lock = threading.Lock()
-        self._writer: Any = None
-
-    def write(self, record: bytes) -> None:
-        with self._lock:
-            if self._writer is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = tf.io.TFRecordWriter(str(self.path))
-            self._writer.write(record)
-            self._writer.flush()
-
-    def close(self) -> None:
-        with self._lock:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        self.prefix = config.log_collector_config.filename_prefix
+        self.files = RequestLogFiles(self.prefix, max_file_bytes, max_total_bytes)
 
 
 class SampledRequestLog:
     """Writes what the current model config asks to be logged. Thread-safe."""
 
-    def __init__(self, metrics: Metrics, saved_model_tags: Sequence[str]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        saved_model_tags: Sequence[str],
+        max_file_bytes: int = 1 << 26,
+        max_total_bytes: int = 1 << 30,
+    ) -> None:
+        """The sizes are those of the files of one model (see RequestLogFiles)."""
         self._metrics = metrics
+        self._sizes = (max_file_bytes, max_total_bytes)
         self._tags = list(saved_model_tags)
         self._logs: dict[str, _ModelLog] = {}
 
@@ -80,25 +67,16 @@ class SampledRequestLog:
         }
         for config in wanted.values():
             _check(config)
-        logs = {}
-        for name, config in wanted.items():
-            old = self._logs.get(name)
-            logs[name] = old if old and old.config == config else _ModelLog(config)
-            if logs[name] is not old:
-                _logger.info(
-                    "model %s: logging a share of %g of its requests to %s",
-                    name,
-                    logs[name].sampling_rate,
-                    logs[name].path,
-                )
+        logs = {name: self._log_of(name, config) for name, config in wanted.items()}
         retired = [log for name, log in self._logs.items() if logs.get(name) is not log]
         self._logs = logs
         for log in retired:
-            log.close()
+            log.files.close()
 
     def close(self) -> None:
+        """Ends all files; requests that are still answered are not logged."""
         for log in self._logs.values():
-            log.close()
+            log.files.close()
 
     def predict(
         self,
@@ -108,17 +86,16 @@ class SampledRequestLog:
         output_filter: Sequence[str],
         outputs: Mapping[str, np.ndarray],
     ) -> None:
-        log = self._sampled(servable)
-        if log is None:
-            return
-        record = prediction_log_pb2.PredictionLog()
-        request, response = record.predict_log.request, record.predict_log.response
-        request.output_filter.extend(output_filter)
-        for alias, array in inputs.items():
-            fill_proto(request.inputs[alias], array)
-        for alias, array in outputs.items():
-            fill_proto(response.outputs[alias], array)
-        self._write(log, servable, signature_name, record, record.predict_log)
+        def fill(record: Any) -> Any:
+            request, response = record.predict_log.request, record.predict_log.response
+            request.output_filter.extend(output_filter)
+            for alias, array in inputs.items():
+                fill_proto(request.inputs[alias], array)
+            for alias, array in outputs.items():
+                fill_proto(response.outputs[alias], array)
+            return record.predict_log
+
+        self._log(servable, signature_name, fill)
 
     def classify(
         self,
@@ -127,13 +104,12 @@ class SampledRequestLog:
         serialized_examples: Sequence[bytes],
         result: Classification,
     ) -> None:
-        log = self._sampled(servable)
-        if log is None:
-            return
-        record = prediction_log_pb2.PredictionLog()
-        _fill_examples(record.classify_log.request.input, serialized_examples)
-        fill_classification(record.classify_log.response.result, result)
-        self._write(log, servable, signature_name, record, record.classify_log)
+        def fill(record: Any) -> Any:
+            _fill_examples(record.classify_log.request.input, serialized_examples)
+            fill_classification(record.classify_log.response.result, result)
+            return record.classify_log
+
+        self._log(servable, signature_name, fill)
 
     def regress(
         self,
@@ -142,21 +118,46 @@ class SampledRequestLog:
         serialized_examples: Sequence[bytes],
         result: np.ndarray,
     ) -> None:
-        log = self._sampled(servable)
-        if log is None:
-            return
-        record = prediction_log_pb2.PredictionLog()
-        _fill_examples(record.regress_log.request.input, serialized_examples)
-        fill_regression(record.regress_log.response.result, result)
-        self._write(log, servable, signature_name, record, record.regress_log)
+        def fill(record: Any) -> Any:
+            _fill_examples(record.regress_log.request.input, serialized_examples)
+            fill_regression(record.regress_log.response.result, result)
+            return record.regress_log
 
-    def _sampled(self, servable: Servable) -> _ModelLog | None:
+        self._log(servable, signature_name, fill)
+
+    def _log_of(self, name: str, config: Any) -> _ModelLog:
+        old = self._logs.get(name)
+        if old and old.config == config:
+            return old
+        log = _ModelLog(config, *self._sizes)
+        _logger.info(
+            "model %s: logging a share of %g of its requests to %s-*.tfrecord",
+            name,
+            log.sampling_rate,
+            log.prefix,
+        )
+        return log
+
+    def _log(self, servable: Servable, signature_name: str, fill: Callable[[Any], Any]) -> None:
+        """Logs a request if it is one of the sample. Whatever fails, the request is answered."""
         log = self._logs.get(servable.name)
-        return log if log and random.random() < log.sampling_rate else None
+        if log is None or random.random() >= log.sampling_rate:
+            return
+        try:
+            record = self._record(log, servable, signature_name, fill)
+            code = Code.OK if log.files.write(record) else Code.UNAVAILABLE
+        except Exception as error:
+            code = Code.UNKNOWN
+            name, reason = servable.name, " ".join(str(error).split())
+            _logger.error("model %s: request not logged to %s: %s", name, log.prefix, reason)
+        self._metrics.request_logs.add(servable.name, code.name)
 
-    def _write(
-        self, log: _ModelLog, servable: Servable, signature_name: str, record: Any, kind_log: Any
-    ) -> None:
+    def _record(
+        self, log: _ModelLog, servable: Servable, signature_name: str, fill: Callable[[Any], Any]
+    ) -> bytes:
+        """A serialized PredictionLog; `fill` fills one in and returns the log of its kind."""
+        record = prediction_log_pb2.PredictionLog()
+        kind_log = fill(record)
         specs = (kind_log.request.model_spec, kind_log.response.model_spec)
         for spec in (*specs, record.log_metadata.model_spec):
             spec.name = servable.name
@@ -164,13 +165,7 @@ class SampledRequestLog:
             spec.signature_name = signature_name or DEFAULT_SIGNATURE
         record.log_metadata.sampling_config.CopyFrom(log.config.sampling_config)
         record.log_metadata.saved_model_tags.extend(self._tags)
-        code = Code.OK
-        try:
-            log.write(record.SerializeToString())
-        except (OSError, tf.errors.OpError) as error:
-            code = Code.UNKNOWN
-            _logger.error("model %s: request not logged to %s: %s", servable.name, log.path, error)
-        self._metrics.request_logs.add(servable.name, code.name)
+        return bytes(record.SerializeToString())
 
 
 def _check(config: Any) -> None:

@@ -75,7 +75,9 @@ class Server:
         self._metrics_path = _metrics_path(flags)
         metrics = Metrics()
         tags = flags.saved_model_tags.split(",")
-        self._request_log = SampledRequestLog(metrics, tags)
+        self._request_log = SampledRequestLog(
+            metrics, tags, flags.request_log_max_file_bytes, flags.request_log_max_total_bytes
+        )
         self._scheduler, batching = _batching(flags, metrics)
         loader = SavedModelLoader(
             LoaderOptions(
@@ -187,6 +189,9 @@ class Server:
                 timeout_ms=flags.rest_api_timeout_in_ms,
                 cors=flags.rest_api_enable_cors_support,
                 monitoring_path=self._metrics_path,
+                max_connections=flags.rest_api_max_connections,
+                max_body_bytes=flags.rest_api_max_body_bytes,
+                max_memory_bytes=flags.rest_api_max_memory_bytes,
             ),
         )
         try:

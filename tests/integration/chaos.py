@@ -3,8 +3,8 @@
 An `Arena` is one running server with good clients over gRPC and REST. A disturbance takes the arena
 and does one bad thing, again and again from a thread of its own; what it notes with
 `arena.found(...)`, or raises, is a finding, as is any answer to a good client that is wrong or
-late. `chaos_versions.py` has the disturbances of versions and configs, `chaos_clients.py` those of
-clients; `test_model_server_chaos.py` lets them loose together.
+late. `chaos_versions.py` has the disturbances of versions and configs, `hostile_clients.py` those
+of clients; `test_model_server_chaos.py` lets them loose together.
 """
 
 import random
@@ -81,7 +81,8 @@ def start_flags(base_path: Path, config_file: Path) -> list[str]:
         "--model_config_file_poll_wait_seconds=1",
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
-        "--grpc_max_threads=8",
+        "--grpc_max_threads=32",
+        f"--rest_api_max_memory_bytes={256 << 20}",
         "--enable_grpc_healthcheck_service",
     ]
 

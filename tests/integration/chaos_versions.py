@@ -21,8 +21,12 @@ GOOD_VERSION_SECONDS = 5.0
 # What a reload may take to be refused.
 REFUSAL_SECONDS = 20.0
 
-# What is no fault of the config: if the polled file has it at the time, it is no news either.
-TAKEN_OVER = {"a base path without versions", "a model that cannot be loaded"}
+# What the polled file may do: if it has the same at the time, pushing it changes nothing.
+TAKEN_OVER = {
+    "a base path without versions",
+    "a model that cannot be loaded",
+    "a log that only the operator may ask for",
+}
 
 BREAKERS: dict[str, Callable[[Path], None]] = {}
 """By name, what turns a folder (a sound version at first) into one that cannot be served."""

@@ -251,7 +251,7 @@ def test_all_pages_of_recurring_runs_are_read(
 def test_a_wrong_cron_expression_is_refused_before_anything_is_uploaded(
     api: KubeflowApi, client: KubeflowClient, package: Path
 ) -> None:
-    with pytest.raises(UsageError, match="'8' is no weekday"):
+    with pytest.raises(UsageError, match="'8' is not a weekday"):
         client.create_recurring_run(package, "0 3 * * 8")
     assert api.requests == []
 

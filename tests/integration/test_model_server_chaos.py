@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration import chaos, chaos_versions
+from tests.integration import chaos, chaos_versions, hostile_clients
 from tests.integration.soak_results import write_result
 
 SECONDS = 60
@@ -48,7 +48,9 @@ def test_good_clients_are_answered_while_everything_goes_wrong(arena: chaos.Aren
 
 @pytest.mark.soak
 def test_good_clients_are_answered_for_half_an_hour(arena: chaos.Arena) -> None:
-    chaos.run(arena, DISTURBANCES, SOAK_SECONDS)
+    clients = hostile_clients.HOSTILE_CLIENTS
+    chaos.run(arena, [*DISTURBANCES, *clients], SOAK_SECONDS)
+    assert all(arena.counts[client.__name__] > 0 for client in clients)
     write_result(
         "model_server_chaos",
         {

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 SEED = 20261121
+# With the REST requests of test_model_server_rest_fuzz.py, a million.
+FULL = int(os.environ.get("FUZZ_REQUESTS", "400000"))
 CHECK_EVERY = 50
 EXCHANGES = [
     exchange
@@ -191,10 +194,10 @@ def test_five_hundred_fuzzed_requests_do_no_harm(conformance_server: Any) -> Non
 
 
 @pytest.mark.soak
-def test_fifty_thousand_fuzzed_requests_do_no_harm(
+def test_a_long_run_of_fuzzed_requests_does_no_harm(
     conformance_server: Any, record_result: Any
 ) -> None:
-    codes = fuzz(conformance_server, 50_000)
-    result = {"seed": SEED, "requests": 50_000, "answers by code": dict(sorted(codes.items()))}
+    codes = fuzz(conformance_server, FULL)
+    result = {"seed": SEED, "requests": FULL, "answers by code": dict(sorted(codes.items()))}
     result["crashes, hangs, wrong answers afterwards"] = 0
     record_result("model_server_grpc_fuzz", result)

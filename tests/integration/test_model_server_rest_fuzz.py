@@ -3,16 +3,16 @@
 import json
 import os
 import socket
-import subprocess
-from datetime import UTC, datetime
 
 import pytest
 import requests
 
-from tests.integration.conftest import CONFORMANCE, REPOSITORY, ModelServerProcess
+from tests.integration.conftest import CONFORMANCE, ModelServerProcess
 from tests.integration.rest_fuzz import RestFuzzer
+from tests.integration.soak_results import write_result
 
-SMALL, FULL = 2_000, 60_000
+# With the gRPC requests of test_model_server_grpc_fuzz.py, a million.
+SMALL, FULL = 2_000, int(os.environ.get("FUZZ_REQUESTS", "600000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 
@@ -64,17 +64,10 @@ def test_connections_that_break_off_harm_nobody(conformance_server: ModelServerP
 @pytest.mark.soak
 def test_a_long_run_of_broken_requests(conformance_server: ModelServerProcess) -> None:
     statuses = fuzz(conformance_server, FULL, SEED)
-    revision = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True
-    ).stdout.strip()
     result = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": revision,
         "seed": SEED,
         "requests": FULL,
         "answers by status": {str(status): count for status, count in sorted(statuses.items())},
         "crashes, hangs, wrong answers afterwards": 0,
     }
-    (REPOSITORY / "benchmarks" / "results").mkdir(exist_ok=True)
-    path = REPOSITORY / "benchmarks" / "results" / "model_server_rest_fuzz.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    write_result("model_server_rest_fuzz", result)

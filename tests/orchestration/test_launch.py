@@ -115,6 +115,32 @@ def test_a_killed_node_is_run_again_without_what_it_left(ir) -> None:
     ]
 
 
+def test_after_the_metadata_was_moved_away_outputs_hold_only_new_files(ir, tmp_path: Path) -> None:
+    for run_id in ("monday", "tuesday"):
+        run = executions.with_run_id(ir, run_id)
+        launch.without_cache(run, executions.node_ids(ir))
+        for node_id in executions.node_ids(ir):
+            folders = [Path(o.uri) for o in launch.run_node(run, node_id).outputs.get("schema", [])]
+            for folder in folders:
+                (folder / "of an old run").touch()
+    (tmp_path / "metadata.sqlite").rename(tmp_path / "away")
+    run = executions.with_run_id(ir, "monday")
+    for node_id in ("ServedModel", "ImportSchemaGen"):
+        launch.run_node(run, node_id)
+    schemas = tmp_path / "pipeline_root" / "ImportSchemaGen" / "schema"
+    assert [path.relative_to(schemas) for path in schemas.rglob("*") if path.is_file()] == [
+        Path("2/schema.pbtxt")
+    ]
+
+
+def test_outputs_that_the_metadata_knows_stay(ir) -> None:
+    kept = launch.run_node(executions.with_run_id(ir, "monday"), "ImportSchemaGen")
+    run = executions.with_run_id(ir, "tuesday")
+    launch.without_cache(run, ["ImportSchemaGen"])
+    launch.run_node(run, "ImportSchemaGen")
+    assert (Path(kept.outputs["schema"][0].uri) / "schema.pbtxt").is_file()
+
+
 def test_an_interrupted_node_says_so_in_the_metadata(ir, monkeypatch: pytest.MonkeyPatch) -> None:
     run = executions.with_run_id(ir, RUN_ID)
 
@@ -194,7 +220,7 @@ def test_a_compiled_pipeline_is_read_back_as_it_was(ir, tmp_path: Path) -> None:
 def test_a_file_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text('{"nodes": []}')
-    with pytest.raises(UsageError, match=r"other\.json is no compiled pipeline"):
+    with pytest.raises(UsageError, match=r"other\.json is not a compiled pipeline"):
         read_outline(path)
     with pytest.raises(UsageError, match="No such file"):
         read_ir(tmp_path / "missing.json")

@@ -93,7 +93,7 @@ def test_a_span_that_arrived_after_the_run_is_never_blamed_however_often_it_is_r
         assert list(quarantined(root)) == [3]
 
 
-def test_data_that_is_refused_later_is_put_down_to_the_newest_span_that_was_read(
+def test_the_spans_are_those_that_example_gen_read_and_the_gate_says_which_are_to_blame(
     ir_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = executions.with_run_id(read_ir(ir_path), RUN_ID)
@@ -102,13 +102,14 @@ def test_data_that_is_refused_later_is_put_down_to_the_newest_span_that_was_read
 
     # What AnomalyGate does, in this small pipeline.
     def refuse(*_: object) -> None:
-        raise DataRefused(["label drifts"])
+        raise DataRefused(["label drifts"], blamed_spans=[2])
 
     monkeypatch.setattr("components.served_model.component.Executor.Do", refuse)
     with pytest.raises(DataRefused):
         launch.run_node(run, "ServedModel")
     result = rebuild.result_from_metadata(read_ir(ir_path), RUN_ID)
-    assert (result.status, result.blamed_spans) == (Status.DATA_REFUSED, [3])
+    assert (result.status, result.blamed_spans) == (Status.DATA_REFUSED, [2])
+    assert (result.spans, result.new_spans) == ([2, 3], [2, 3])
 
 
 def test_a_span_whose_held_out_part_was_missed_is_left_out_with_the_reason(
@@ -118,7 +119,10 @@ def test_a_span_whose_held_out_part_was_missed_is_left_out_with_the_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reason = "accuracy on the held-out part of span-3 is 0.1000, required is at least 0.4000"
-    refused = RunResult(run_id=RUN_ID, started_at=datetime.now(UTC), blamed_spans=[3])
+    passed = RunResult(run_id="sunday", started_at=datetime.now(UTC), basis="code and settings")
+    passed.finish(Status.PUSHED)
+    passed.write(ir_path.parent / "var" / "runs")
+    refused = passed.model_copy(update={"run_id": RUN_ID, "blamed_spans": [3]})
     refused.finish(Status.NOT_BLESSED, [reason])
     monkeypatch.setattr(rebuild, "result_from_metadata", lambda *_: refused)
     assert recorded(ir_path, monkeypatch, capsys).blamed_spans == [3]

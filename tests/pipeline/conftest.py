@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_transform.tf_metadata import dataset_metadata
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
 
 from pipeline.modeling.preprocessing import preprocessing_fn
 from pipeline.settings.paths import SCHEMA_FILE
@@ -29,4 +29,6 @@ def transform_output(tmp_path_factory: pytest.TempPathFactory):
         raw = pipeline | beam.Create(rows), dataset_metadata.DatasetMetadata(schema)
         transform_fn = raw | tft_beam.AnalyzeDataset(preprocessing_fn)
         transform_fn | tft_beam.WriteTransformFn(str(folder / "graph"))
+    raw_metadata = folder / "graph" / tft.TFTransformOutput.RAW_METADATA_DIR
+    metadata_io.write_metadata(dataset_metadata.DatasetMetadata(schema), str(raw_metadata))
     return tft.TFTransformOutput(str(folder / "graph"))

@@ -10,45 +10,39 @@ import json
 import logging
 import time
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.model_server import metrics
+from serving.model_server import deadline, metrics
 from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError, invalid_argument
-from serving.model_server.rest.http_connection import HttpRequest, HttpResponse, error_page
+from serving.model_server.rest.http_messages import (
+    JSON,
+    HttpRequest,
+    HttpResponse,
+    error_page,
+    status_of,
+)
 from serving.model_server.rest.http_server import HttpServer
 from serving.model_server.rest.inference import RestInference
 from serving.model_server.rest.json_response import error_json
+from serving.model_server.rest.limits import (
+    Budget,
+    Claim,
+    Limits,
+    TooLargeError,
+)
 from serving.model_server.rest.routes import Kind, Route, route
 from serving.model_server.servable import Servable
 
 _logger = logging.getLogger(__name__)
 
-_HTTP_STATUS = {
-    Code.OK: 200,
-    Code.INVALID_ARGUMENT: 400,
-    Code.FAILED_PRECONDITION: 400,
-    Code.OUT_OF_RANGE: 400,
-    Code.UNAUTHENTICATED: 401,
-    Code.PERMISSION_DENIED: 403,
-    Code.NOT_FOUND: 404,
-    Code.ALREADY_EXISTS: 409,
-    Code.ABORTED: 409,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.CANCELLED: 499,
-    Code.UNIMPLEMENTED: 501,
-    Code.UNAVAILABLE: 503,
-    Code.DEADLINE_EXCEEDED: 504,
-}
-"""All other codes are 500."""
-
-_JSON = "application/json"
 _DEFAULT_CONTENT_TYPE = "text/html; charset=ISO-8859-1"
 _CORS_HEADERS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -58,6 +52,8 @@ _CORS_HEADERS = (
 _INFERENCE = frozenset({Kind.PREDICT, Kind.CLASSIFY, Kind.REGRESS})
 MAX_UNCOMPRESSED_BYTES = 100 * 1024 * 1024
 """A gzipped body that is larger counts as empty, as does one that is damaged."""
+_COMPRESSED_PIECE_BYTES = 1 << 16
+_INFLATED_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,8 @@ class RestOptions:
     """How the REST API behaves.
 
     Requests that may take long run in `num_threads` threads and are answered with 504 after
-    `timeout_ms` (never, if not positive). `monitoring_path` is None without monitoring.
+    `timeout_ms` (never, if not positive). `monitoring_path` is None without monitoring. The `max_`
+    values are those of `Limits`.
     """
 
     port: int
@@ -74,6 +71,18 @@ class RestOptions:
     cors: bool = False
     monitoring_path: str | None = None
     host: str = ""
+    max_connections: int = Limits.max_connections
+    max_body_bytes: int = Limits.max_body_bytes
+    max_memory_bytes: int = Limits.max_memory_bytes
+
+    def limits(self) -> Limits:
+        """What the HTTP server is to hold its clients to."""
+        return Limits(
+            self.max_connections,
+            self.max_body_bytes,
+            self.max_memory_bytes,
+            self.timeout_ms / 1000 if self.timeout_ms > 0 else None,
+        )
 
 
 class RestServer:
@@ -82,7 +91,8 @@ class RestServer:
     def __init__(self, core: ServerCore, options: RestOptions) -> None:
         self._options = options
         self._pool = ThreadPoolExecutor(options.num_threads, thread_name_prefix="rest")
-        self._http = HttpServer(RestApi(core, options, self._pool).handle)
+        api = RestApi(core, options, self._pool)
+        self._http = HttpServer(api.handle, options.limits(), api.budget)
 
     def start(self) -> int:
         """Starts serving and returns the port. Raises OSError if it cannot be bound."""
@@ -101,10 +111,11 @@ class RestApi:
         self._core = core
         self._options = options
         self._pool = pool
+        self.budget = Budget(options.max_memory_bytes)
         self._inference = RestInference(core)
         self._metadata: WeakKeyDictionary[Servable, bytes] = WeakKeyDictionary()
         self._cors = _CORS_HEADERS if options.cors else ()
-        self._timeout_seconds = options.timeout_ms / 1000 if options.timeout_ms > 0 else None
+        self._timeout_seconds = options.limits().timeout_seconds
 
     def handle(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         """The answer, or for what may take long the promise of one."""
@@ -131,25 +142,38 @@ class RestApi:
     async def _answer_later(
         self, where: Route, request: HttpRequest, started: float
     ) -> HttpResponse:
+        now, moment, seconds = time.monotonic(), None, None
+        if self._timeout_seconds:
+            moment = (request.received or now) + self._timeout_seconds
+            seconds = moment - now
         loop = asyncio.get_running_loop()
-        outcome = loop.run_in_executor(
-            self._pool, _outcome, lambda: self._inference.run(where, _content(request))
+        work = loop.run_in_executor(
+            self._pool, _outcome, lambda: self._infer(where, request, moment)
         )
         try:
-            answered = await asyncio.wait_for(outcome, self._timeout_seconds)
+            outcome = await asyncio.wait_for(work, seconds)
         except TimeoutError:
-            answered = _Outcome(
-                Code.DEADLINE_EXCEEDED, error_json("Timed out waiting for notification")
-            )
-        assert answered is not None
-        return self._response(where, answered, started)
+            outcome = _failure(deadline.exceeded())
+        except asyncio.CancelledError:
+            self._count(where, Code.CANCELLED, started)
+            raise
+        assert outcome is not None
+        return self._response(where, outcome, started)
+
+    def _infer(self, where: Route, request: HttpRequest, moment: float | None) -> bytes:
+        """The answer's body, made in a thread, which may go on after `moment` has passed."""
+        claim = request.claim or Claim(self.budget)
+        with deadline.at(moment):
+            deadline.check()
+            return self._inference.run(where, _content(request, claim), claim)
 
     def _response(self, where: Route, outcome: _Outcome, started: float) -> HttpResponse:
+        self._count(where, outcome.code, started)
+        return HttpResponse(outcome.status, JSON, outcome.body, self._cors)
+
+    def _count(self, where: Route, code: Code, started: float) -> None:
         micros = (time.perf_counter() - started) * 1e6
-        self._core.metrics.record_request(
-            where.model_name, where.verb, "REST", outcome.code, micros
-        )
-        return HttpResponse(_HTTP_STATUS.get(outcome.code, 500), _JSON, outcome.body, self._cors)
+        self._core.metrics.record_request(where.model_name, where.verb, "REST", code, micros)
 
     def _read_only(self, where: Route, method: str) -> bytes:
         if where.kind is Kind.MALFORMED:
@@ -186,7 +210,7 @@ class RestApi:
         is_web_origin = b"http://" in origin or b"https://" in origin
         code = Code.OK if is_web_origin else Code.FAILED_PRECONDITION
         self._core.metrics.record_request("", "", "REST", code, 0)
-        return HttpResponse(_HTTP_STATUS[code], _DEFAULT_CONTENT_TYPE, b"", self._cors)
+        return HttpResponse(status_of(code), _DEFAULT_CONTENT_TYPE, b"", self._cors)
 
     def _prometheus_page(self, where: Route) -> HttpResponse:
         expected = self._options.monitoring_path
@@ -201,6 +225,7 @@ class RestApi:
 class _Outcome:
     code: Code
     body: bytes
+    status: int = 200
 
 
 def _outcome(work: Callable[[], bytes | None]) -> _Outcome | None:
@@ -208,23 +233,55 @@ def _outcome(work: Callable[[], bytes | None]) -> _Outcome | None:
     try:
         body = work()
     except ServingError as error:
-        return _Outcome(error.code, error_json(error.message) if error.message else b"")
+        return _failure(error)
     except Exception:
         _logger.exception("a REST request failed in an unforeseen way")
-        return _Outcome(Code.INTERNAL, error_json("Internal error, see the server's log."))
+        return _failure(ServingError(Code.INTERNAL, "Internal error, see the server's log."))
     return None if body is None else _Outcome(Code.OK, body)
 
 
-def _content(request: HttpRequest) -> bytes:
-    """The request's body, uncompressed; empty if it cannot be, as in TensorFlow Serving."""
+def _failure(error: ServingError) -> _Outcome:
+    status = 413 if isinstance(error, TooLargeError) else status_of(error.code)
+    return _Outcome(error.code, error_json(error.message) if error.message else b"", status)
+
+
+def _content(request: HttpRequest, claim: Claim) -> bytes:
+    """The request's body, uncompressed; empty if it cannot be, as in TensorFlow Serving.
+
+    Raises ServingError if the budget has no room for it, or it takes too long.
+    """
     if b"gzip" not in request.headers.get(b"content-encoding", b"") or not request.body:
         return request.body
-    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    body = bytearray()
     try:
-        body = inflate.decompress(request.body, MAX_UNCOMPRESSED_BYTES)
+        for piece in _inflated(request.body):
+            deadline.check()
+            claim.take(2 * len(piece))  # it is copied once it is whole
+            body += piece
+            if len(body) > MAX_UNCOMPRESSED_BYTES:
+                return b""
     except zlib.error:
         return b""
-    return body if inflate.eof and not inflate.unused_data else b""
+    return bytes(body)
+
+
+def _inflated(compressed: bytes) -> Iterator[bytes]:
+    """The pieces of a gzipped body; raises zlib.error if it is not one whole gzip member."""
+    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    view = memoryview(compressed)
+    for start in range(0, len(view), _COMPRESSED_PIECE_BYTES):
+        rest: Any = view[start : start + _COMPRESSED_PIECE_BYTES]
+        if inflate.eof:
+            raise zlib.error("there is more after the end")
+        while True:
+            piece = inflate.decompress(rest, _INFLATED_PIECE_BYTES)
+            yield piece
+            rest = inflate.unconsumed_tail
+            # A full piece may leave more of it inside the decompressor.
+            if not rest and len(piece) < _INFLATED_PIECE_BYTES:
+                break
+    if not inflate.eof or inflate.unused_data:
+        raise zlib.error("cut off, or there is more after the end")
 
 
 def _metadata_json(servable: Servable) -> bytes:

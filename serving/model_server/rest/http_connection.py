@@ -1,300 +1,269 @@
 """One HTTP/1.1 connection: bytes to requests, answers to bytes, in the order the requests came.
 
-Where a client can see the server below the API (pages for errors, headers), it answers as evhttp of
-libevent, which TensorFlow Serving uses.
+What a connection holds is bounded: it reads on only while few requests wait, a body is taken from
+the budget of the process as it grows, and a client that is slow to send or to read is left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
-from typing import Any, Protocol, TypeAlias, cast
+from functools import partial
+from typing import Protocol, cast
 
-import httptools
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.rest.http_messages import (
+    Handler,
+    HttpRequest,
+    HttpResponse,
+    refusal,
+    serialize,
+)
+from serving.model_server.rest.http_reader import Exchange, RequestReader
+from serving.model_server.rest.limits import Budget, Claim, Limits, out_of_memory
 
-MAX_BODY_BYTES = 1 << 30
-_MAX_HEAD_BYTES = 1 << 20
-_MAX_PIPELINED_REQUESTS = 64
+_logger = logging.getLogger(__name__)
 
-_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
-_REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+IDLE_SECONDS = 50.0
+"""A connection that neither sends nor is answered for so long is closed; evhttp's default."""
 
+_MAX_WAITING_REQUESTS = 16
+# An answer up to this size comes without a claim.
+_UNCLAIMED_BYTES = 1 << 16
+# What is parsed before the answers are looked at again. It bounds how many requests come out.
+_HEAD_PIECE_BYTES = 1 << 10
+_BODY_PIECE_BYTES = 1 << 16
 
-@dataclass(slots=True)
-class HttpRequest:
-    """One request; header names are lower case, of a repeated header the first counts."""
+# An answer may be read as slowly as this, after a time in which nothing need be read.
+_LEAST_BYTES_A_SECOND = 1 << 14
+_PATIENCE_WITHOUT_TIMEOUT_SECONDS = 30.0
+# How long a client that was refused may go on sending: closed at once, it would get a reset.
+_LINGER_SECONDS = 2.0
 
-    method: str
-    target: bytes
-    headers: dict[bytes, bytes]
-    body: bytes
-
-
-@dataclass(slots=True)
-class HttpResponse:
-    """One answer; `close` ends the connection after it."""
-
-    status: int
-    content_type: str
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    close: bool = False
-
-
-Handler: TypeAlias = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
-"""Answers a request at once, or later without keeping the event loop. It never raises."""
+_UNREAD_NOTHING = memoryview(b"")
 
 
 class ConnectionOwner(Protocol):
     """What a connection asks of its server."""
 
     handler: Handler
+    limits: Limits
+    budget: Budget
 
-    def opened(self, connection: Connection) -> None: ...
+    def opened(self, connection: Connection) -> HttpResponse | None:
+        """Takes note of a new connection; returns what to refuse it with, if it is one too many."""
 
     def closed(self, connection: Connection) -> None: ...
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None: ...
+    def refused(self, status: int) -> None:
+        """Takes note of a request that the handler did not get to see."""
 
-
-def error_page(status: int) -> HttpResponse:
-    """The page that evhttp sends for what never reaches the API; it closes the connection."""
-    reason = _reason(status)
-    page = (
-        f"<HTML><HEAD>\n<TITLE>{status} {reason}</TITLE>\n</HEAD><BODY>\n"
-        f"<H1>{reason}</H1>\n</BODY></HTML>\n"
-    )
-    return HttpResponse(status, "text/html", page.encode(), close=True)
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Client Error"
-
-
-@lru_cache(maxsize=64)
-def _head(
-    version: str,
-    status: int,
-    content_type: str,
-    headers: tuple[tuple[str, str], ...],
-    close: bool,
-) -> bytes:
-    lines = [f"HTTP/{version} {status} {_reason(status)}", f"Content-Type: {content_type}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    if close:
-        lines.append("Connection: close")
-    elif version == "1.0":
-        lines.append("Connection: keep-alive")
-    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
+    def run(self, answer: Awaitable[HttpResponse]) -> asyncio.Future[HttpResponse]: ...
 
 
 @dataclass(slots=True)
-class _Exchange:
-    """A request that was read whole; `refusal` is its answer if the handler is not to see it."""
+class _Unsent:
+    """An answer that the client has yet to read: how much of it there was, and since when."""
 
-    request: HttpRequest
-    refusal: HttpResponse | None
-    version: str = "1.1"
-    keep_alive: bool = False
+    size: int
+    since: float
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a server; the methods `on_...` are called by httptools as it reads."""
+    """One connection of a server."""
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self.last_used = time.monotonic()
         self._owner = owner
-        self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[_Exchange] = deque()
-        self._busy = False
+        self._unread = _UNREAD_NOTHING
+        self._reading_paused = False
+        self._answering: asyncio.Future[HttpResponse] | None = None
+        self._unsent: _Unsent | None = None
+        self._answer_claim: Claim | None = None
+        self._unread_claim: Claim | None = None
         self._stopping = False
-        self._write_paused = False
-        self._read_no_more = False
-        self._head_bytes = 0
-        self.on_message_begin()
+        self._lingering_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio.Transport.
+        # uvloop's transports are not subclasses of asyncio.Transport.
         self._transport = cast(asyncio.Transport, transport)
-        self._owner.opened(self)
+        owner = self._owner
+        self._reader = RequestReader(owner.limits, owner.budget, self._transport.write)
+        too_many = owner.opened(self)
+        if too_many and not self._transport.is_closing():
+            self._reader.refuse(too_many)
+            self._proceed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._waiting.clear()
+        self._reader.end()
+        self._unread = _UNREAD_NOTHING
+        self._unread_claim = self._answer_claim = None
+        if self._answering:
+            self._answering.cancel()
         self._owner.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._read_no_more:
+        if self._reader.ended:
             return
         self.last_used = time.monotonic()
-        if self._parser.should_upgrade():
-            self._body_after_upgrade(data)
-            return
-        self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._body_after_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(400)
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(400)
-        if len(self._waiting) > _MAX_PIPELINED_REQUESTS:
-            self._transport.pause_reading()
+        if len(data) <= _HEAD_PIECE_BYTES and not self._unread:
+            self._reader.feed(data)
+        else:
+            self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
+        self._proceed()
 
     def eof_received(self) -> bool:
         """A client that has sent its last byte still gets the answers under way."""
         self._stopping = True
-        return not self.is_idle()
-
-    def on_message_begin(self) -> None:
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.setdefault(name.lower(), value)
-
-    def on_headers_complete(self) -> None:
-        self._head_bytes = 0
-        expectation = self._headers.get(b"expect", b"").lower()
-        if expectation == b"100-continue":
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        elif expectation:
-            self._refuse(417)
-
-    def on_body(self, body: bytes) -> None:
-        self._head_bytes = 0
-        self._body_bytes += len(body)
-        if self._body_bytes > MAX_BODY_BYTES:
-            self._refuse(413)
-        elif not self._read_no_more:
-            self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        self._head_bytes = 0
-        if self._read_no_more or self._parser.should_upgrade():
-            return
-        self._receive()
-
-    def _body_after_upgrade(self, data: bytes) -> None:
-        """Reads the body of a request that offers an upgrade, as HTTP/2 clients do.
-
-        The offer is not taken, but httptools takes what follows the head for the other protocol.
-        """
-        self.on_body(data)
-        length = self._headers.get(b"content-length", b"0")
-        if not length.isdigit():
-            self._refuse(400)
-        elif self._body_bytes >= int(length) and not self._read_no_more:
-            self._read_no_more = True
-            self._body = [b"".join(self._body)[: int(length)]]
-            self._receive()
-
-    def _receive(self) -> None:
-        """Answers the request that was read, after those before it."""
-        method = self._parser.get_method().decode()
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        refusal = None
-        if method not in _METHODS:
-            refusal = error_page(501 if method in _REFUSED_METHODS else 400)
-        self._waiting.append(
-            _Exchange(
-                HttpRequest(method, self._target, self._headers, body),
-                refusal,
-                self._parser.get_http_version(),
-                self._parser.should_keep_alive() and not self._parser.should_upgrade(),
-            )
-        )
-        self._answer_waiting()
-
-    def _refuse(self, status: int) -> None:
-        if not self._read_no_more:
-            self._read_no_more = True
-            request = HttpRequest("", self._target, self._headers, b"")
-            self._waiting.append(_Exchange(request, error_page(status)))
-            self._answer_waiting()
-
-    def _answer_waiting(self) -> None:
-        while self._waiting and not self._busy and not self._write_paused:
-            exchange = self._waiting.popleft()
-            answer = exchange.refusal or self._owner.handler(exchange.request)
-            if isinstance(answer, HttpResponse):
-                self._write(exchange, answer)
-            else:
-                self._busy = True
-                self._owner.run(self._answer_later(exchange, answer))
-        if not self._waiting:
-            self._transport.resume_reading()
-
-    async def _answer_later(self, exchange: _Exchange, answer: Awaitable[HttpResponse]) -> None:
-        response = await answer
-        self._busy = False
-        if not self._transport.is_closing():
-            self._write(exchange, response)
-            self._answer_waiting()
-
-    def _write(self, exchange: _Exchange, response: HttpResponse) -> None:
-        self.last_used = time.monotonic()
-        is_last = self._stopping and not self._waiting
-        close = response.close or not exchange.keep_alive or is_last
-        head = _head(
-            exchange.version, response.status, response.content_type, response.headers, close
-        )
-        date = _date(int(time.time()))
-        if exchange.request.method == "HEAD":
-            self._transport.write(b"%sDate: %s\r\n\r\n" % (head, date))
-        else:
-            self._transport.write(
-                b"%sDate: %s\r\nContent-Length: %d\r\n\r\n%s"
-                % (head, date, len(response.body), response.body)
-            )
-        if close:
-            self._close()
-
-    def _close(self) -> None:
-        self._waiting.clear()
-        if self._read_no_more and not self._stopping:
-            # The client may still be sending: closed now, it would get a reset and not the answer.
-            self._transport.write_eof()
-        else:
-            self._read_no_more = True
-            self._transport.close()
+        return self._has_answers_due()
 
     def pause_writing(self) -> None:
-        self._write_paused = True
+        self._unsent = _Unsent(self._transport.get_write_buffer_size(), time.monotonic())
 
     def resume_writing(self) -> None:
-        self._write_paused = False
-        self._answer_waiting()
+        self._unsent = None
+        self._answer_claim = None
+        self._proceed()
 
     def is_idle(self) -> bool:
         """Whether no answer is under way; the client may be in the middle of a request."""
-        return not self._busy and not self._waiting
+        return not self._has_answers_due() and not self._unsent
+
+    def waits_since(self) -> float:
+        """Of an idle connection, when its client was last answered or began the next request."""
+        return self._reader.received or self.last_used
 
     def stop(self) -> None:
         """Closes now, or after the answers under way."""
         self._stopping = True
-        if self.is_idle():
+        if not self._has_answers_due():
             self._transport.close()
 
     def abort(self) -> None:
         """Closes at once, whatever is under way."""
         self._transport.abort()
+
+    def enforce_times(self, now: float) -> None:
+        """Leaves the client if it is slower to send or to read than the limits allow."""
+        timeout, received = self._owner.limits.timeout_seconds, self._reader.received
+        if self._lingering_since is not None:
+            if now > self._lingering_since + _LINGER_SECONDS and not self._unsent:
+                self.abort()
+        elif received is not None and timeout and now > received + timeout:
+            text = f"The request was not sent within {timeout:g} seconds"
+            self._reader.refuse(refusal(ServingError(Code.DEADLINE_EXCEEDED, text), 408))
+            self._proceed()
+        elif self.is_idle() and now > self.last_used + IDLE_SECONDS:
+            self.abort()
+        if self._unsent:
+            sent = self._unsent.size - self._transport.get_write_buffer_size()
+            patience = timeout or _PATIENCE_WITHOUT_TIMEOUT_SECONDS
+            granted = patience + sent / _LEAST_BYTES_A_SECOND
+            if now > self._unsent.since + granted:
+                self.abort()
+
+    def _has_answers_due(self) -> bool:
+        return bool(self._answering or self._reader.exchanges)
+
+    def _proceed(self) -> None:
+        """Answers and reads on by turns, until one has to wait for the other or the client."""
+        if self._transport.is_closing():
+            return
+        reader = self._reader
+        self._answer_waiting()
+        while self._unread and not reader.ended and not self._must_wait():
+            size = _BODY_PIECE_BYTES if reader.is_in_body else _HEAD_PIECE_BYTES
+            piece, self._unread = self._unread[:size], self._unread[size:]
+            reader.feed(piece)
+            self._answer_waiting()
+        self._claim_unread()
+        must_pause = not reader.ended and (bool(self._unread) or self._must_wait())
+        if must_pause != self._reading_paused:
+            self._reading_paused = must_pause
+            if must_pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _claim_unread(self) -> None:
+        """Takes from the budget what was received and has to wait before it is parsed."""
+        if not self._unread or self._reader.ended:
+            self._unread, self._unread_claim = _UNREAD_NOTHING, None
+            return
+        budget = self._owner.budget
+        self._unread_claim = self._unread_claim or Claim(budget)
+        if not self._unread_claim.reach(self._unread.obj.__sizeof__()):
+            self._reader.refuse(refusal(out_of_memory(0, budget.limit)))
+            self._unread = _UNREAD_NOTHING
+
+    def _must_wait(self) -> bool:
+        return len(self._reader.exchanges) >= _MAX_WAITING_REQUESTS
+
+    def _answer_waiting(self) -> None:
+        waiting = self._reader.exchanges
+        while waiting and not self._answering and not self._unsent:
+            exchange = waiting.popleft()
+            if exchange.refusal:
+                self._owner.refused(exchange.refusal.status)
+            answer = exchange.refusal or self._handled(exchange.request)
+            if isinstance(answer, HttpResponse):
+                self._write(exchange, answer)
+            else:
+                self._answering = self._owner.run(answer)
+                self._answering.add_done_callback(partial(self._answered, exchange))
+
+    def _handled(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        try:
+            return self._owner.handler(request)
+        except Exception as error:
+            return _unforeseen(error)
+
+    def _answered(self, exchange: Exchange, answer: asyncio.Future[HttpResponse]) -> None:
+        self._answering = None
+        if answer.cancelled() or self._transport.is_closing():
+            return
+        error = answer.exception()
+        self._write(exchange, _unforeseen(error) if error else answer.result())
+        self._proceed()
+
+    def _write(self, exchange: Exchange, response: HttpResponse) -> None:
+        self.last_used = time.monotonic()
+        if len(response.body) > _UNCLAIMED_BYTES:
+            response = self._claimed(response)
+        is_last = self._stopping and not self._reader.exchanges and not self._unread
+        close = response.close or not exchange.keep_alive or is_last
+        self._transport.write(
+            serialize(response, exchange.version, close, exchange.request.method != "HEAD")
+        )
+        if not self._unsent:
+            self._answer_claim = None
+        if close:
+            self._close()
+
+    def _claimed(self, response: HttpResponse) -> HttpResponse:
+        """The answer if the budget has its size left until it is sent; else a refusal."""
+        budget = self._owner.budget
+        self._answer_claim = Claim(budget)
+        if self._answer_claim.reach(len(response.body)):
+            return response
+        self._owner.refused(503)
+        return refusal(out_of_memory(0, budget.limit))
+
+    def _close(self) -> None:
+        was_refused = self._reader.ended
+        self._reader.end()
+        if was_refused and not self._stopping:
+            # The client may still be sending: closed now, it would get a reset and not the answer.
+            self._lingering_since = time.monotonic()
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+
+def _unforeseen(error: BaseException) -> HttpResponse:
+    """The answer to a request that failed as none should."""
+    _logger.error("a REST request failed in an unforeseen way", exc_info=error)
+    return refusal(ServingError(Code.INTERNAL, "Internal error, see the server's log."))

@@ -9,30 +9,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import logging
+import resource
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Awaitable
 from concurrent.futures import Future
-from typing import Any
 
 import uvloop
 
-from serving.model_server.rest.http_connection import Connection, Handler
+from serving.model_server.errors import Code, ServingError
+from serving.model_server.rest.http_connection import Connection
+from serving.model_server.rest.http_messages import Handler, HttpResponse, refusal
+from serving.model_server.rest.limits import Budget, Limits
 
-IDLE_SECONDS = 50.0
-"""A connection that neither sends nor is answered for so long is closed; evhttp's default."""
+_logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+# Connections past the limit that may be open for as long as it takes to refuse them.
+_MAX_REFUSED_CONNECTIONS = 64
+# Of a full server, a connection without a whole request for so long gives way to a new one.
+_IDLE_BEFORE_GIVING_WAY_SECONDS = 1.0
+_SECONDS_BETWEEN_REPORTS = 10.0
 
 
 class HttpServer:
     """Serves a handler, which runs on the event loop of a thread of the server's own."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, limits: Limits, budget: Budget) -> None:
         self.handler = handler
+        self.limits = limits
+        self.budget = budget
+        self._max_connections = min(limits.max_connections, _most_connections())
         self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: set[asyncio.Future[HttpResponse]] = set()
+        self._refused: Counter[int] = Counter()
+        self._reported = 0.0
         self._thread: threading.Thread | None = None
         self._grace_seconds = 0.0
 
@@ -59,19 +74,33 @@ class HttpServer:
         self._thread.join()
         self._thread = None
 
-    def opened(self, connection: Connection) -> None:
-        """Called by a connection when it is made."""
+    def opened(self, connection: Connection) -> HttpResponse | None:
+        """Called by a connection when it is made; returns a refusal if there are too many."""
+        if len(self._connections) >= self._max_connections:
+            self._make_room()
         self._connections.add(connection)
+        surplus = len(self._connections) - self._max_connections
+        if surplus <= 0:
+            return None
+        if surplus > _MAX_REFUSED_CONNECTIONS:
+            connection.abort()
+        text = f"There are {self._max_connections} connections already; try again later"
+        return refusal(ServingError(Code.UNAVAILABLE, text))
 
     def closed(self, connection: Connection) -> None:
         """Called by a connection when it is lost."""
         self._connections.discard(connection)
 
-    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def refused(self, status: int) -> None:
+        """Called by a connection that refuses a request; what was refused is logged in sums."""
+        self._refused[status] += 1
+
+    def run(self, answer: Awaitable[HttpResponse]) -> asyncio.Future[HttpResponse]:
         """Runs an answer that takes time."""
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        future = asyncio.ensure_future(answer)
+        self._answers.add(future)
+        future.add_done_callback(self._answers.discard)
+        return future
 
     def _serve(self, listener: socket.socket, started: Future[None]) -> None:
         try:
@@ -89,18 +118,43 @@ class HttpServer:
             lambda: Connection(self), sock=listener, backlog=_BACKLOG
         )
         started.set_result(None)
+        interval = min(1.0, (self.limits.timeout_seconds or 4.0) / 4)
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), IDLE_SECONDS / 10)
-            self._close_idle()
+                await asyncio.wait_for(self._stop.wait(), interval)
+            self._look_around()
         server.close()
         await self._drain()
 
-    def _close_idle(self) -> None:
-        horizon = time.monotonic() - IDLE_SECONDS
+    def _look_around(self) -> None:
+        """Leaves slow clients, and reports what was refused; whatever fails, the loop goes on."""
+        now = time.monotonic()
         for connection in list(self._connections):
-            if connection.is_idle() and connection.last_used < horizon:
+            try:
+                connection.enforce_times(now)
+            except Exception:
+                _logger.exception("a connection failed in an unforeseen way")
                 connection.abort()
+        if self._refused and now > self._reported + _SECONDS_BETWEEN_REPORTS:
+            self._reported = now
+            counts = ", ".join(f"{status} {count}x" for status, count in self._refused.items())
+            _logger.warning("REST API: refused before the API: %s", counts)
+            self._refused.clear()
+
+    def _make_room(self) -> None:
+        """Closes some of the connections whose clients have waited with a request for longest.
+
+        More than one, since looking for them takes long when there are many.
+        """
+        horizon = time.monotonic() - _IDLE_BEFORE_GIVING_WAY_SECONDS
+        idle = [
+            (since, number, connection)
+            for number, connection in enumerate(self._connections)
+            if connection.is_idle() and (since := connection.waits_since()) < horizon
+        ]
+        for _, _, connection in heapq.nsmallest(1 + self._max_connections // 16, idle):
+            connection.abort()
+            self._connections.discard(connection)
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + self._grace_seconds
@@ -111,6 +165,11 @@ class HttpServer:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)
+
+
+def _most_connections() -> int:
+    """Half of the files that the process may open: loading a model needs some, gRPC others."""
+    return max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2, 1)
 
 
 def _listener(host: str, port: int) -> socket.socket:

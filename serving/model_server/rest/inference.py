@@ -25,11 +25,17 @@ from serving.model_server.rest.json_response import (
     predict_json,
     regression_json,
 )
+from serving.model_server.rest.limits import Claim
 from serving.model_server.rest.routes import Kind, Route
 from serving.model_server.servable import Servable
 from serving.model_server.signatures import DEFAULT_SIGNATURE
 
 _MAX_QUICK_BODY_BYTES = 1 << 16
+
+# A number is an object of 24 to 32 bytes and 8 in a list, then a tensor's element; in the answer it
+# is a number and two strings again. A member of an object takes about three times as much, but has
+# three of the characters that are counted.
+_BYTES_PER_VALUE = 160
 
 
 class _Call(NamedTuple):
@@ -48,8 +54,14 @@ class RestInference:
         self._times: WeakKeyDictionary[Servable, CallTimes] = WeakKeyDictionary()
         self._dtypes: WeakKeyDictionary[Servable, dict[str, InputDtypes]] = WeakKeyDictionary()
 
-    def run(self, route: Route, body: bytes) -> bytes:
-        """The response body for a request body. Raises ServingError for any answer but OK."""
+    def run(self, route: Route, body: bytes, claim: Claim) -> bytes:
+        """The response body for a request body.
+
+        Raises ServingError for any answer but OK; also if the values of the body would take more
+        than the budget has left for `claim`.
+        """
+        if len(body) > _MAX_QUICK_BODY_BYTES:
+            claim.take(_bytes_of_values(body))
         request = self._read_quickly(route, body) or self._read(route, body)
         with self._core.servable(route.model_name, route.version, route.label) as servable:
             return self._timed(servable, _call(route, request, body), request)
@@ -106,6 +118,12 @@ class RestInference:
             if not call.signature_name or call.signature_name in servable.signatures:
                 times = self._times.setdefault(servable, CallTimes())
                 times.note(call, time.perf_counter() - started)
+
+
+def _bytes_of_values(body: bytes) -> int:
+    """No less than what the values of a JSON body take while they are read and answered."""
+    values = sum(map(body.count, (b",", b":", b"[", b"{")))
+    return len(body) + values * _BYTES_PER_VALUE
 
 
 def _call(route: Route, request: PredictBody | ExamplesBody, body: bytes) -> _Call:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum, auto
 from typing import NoReturn, TypeAlias
 
+from serving.model_server import deadline
 from serving.model_server.errors import invalid_argument
 from serving.model_server.rest.json_text import quote
 
@@ -40,37 +41,36 @@ class JsonObject:
         raise KeyError(name)
 
 
-class _State(Enum):
-    """What was read last, which decides what may follow and which error is reported if not."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _State:
+    """What was read last: what may follow, and the error if something else does."""
 
-    START = auto()
-    OBJECT_START = auto()
-    MEMBER_NAME = auto()
-    COLON = auto()
-    MEMBER_VALUE = auto()
-    MEMBER_COMMA = auto()
-    ARRAY_START = auto()
-    ELEMENT = auto()
-    ELEMENT_COMMA = auto()
+    error: str
+    takes_value: bool = False
+    takes_name: bool = False
+    separator: bytes = b""
+    closed_by: bytes = b""
 
 
-_VALUE_INVALID = "Invalid value."
-_STATE_ERRORS = {
-    _State.START: "The document is empty.",
-    _State.OBJECT_START: "Missing a name for object member.",
-    _State.MEMBER_NAME: "Missing a colon after a name of object member.",
-    _State.COLON: _VALUE_INVALID,
-    _State.MEMBER_VALUE: "Missing a comma or '}' after an object member.",
-    _State.MEMBER_COMMA: "Missing a name for object member.",
-    _State.ARRAY_START: _VALUE_INVALID,
-    _State.ELEMENT: "Missing a comma or ']' after an array element.",
-    _State.ELEMENT_COMMA: _VALUE_INVALID,
-}
-_VALUE_MAY_FOLLOW = {_State.START, _State.COLON, _State.ARRAY_START, _State.ELEMENT_COMMA}
-_NAME_MAY_FOLLOW = {_State.OBJECT_START, _State.MEMBER_COMMA}
+_START = _State("The document is empty.", takes_value=True)
+_OBJECT_START = _State("Missing a name for object member.", takes_name=True, closed_by=b"}")
+_MEMBER_NAME = _State("Missing a colon after a name of object member.", separator=b":")
+_COLON = _State("Invalid value.", takes_value=True)
+_MEMBER_VALUE = _State(
+    "Missing a comma or '}' after an object member.", separator=b",", closed_by=b"}"
+)
+_MEMBER_COMMA = _State("Missing a name for object member.", takes_name=True)
+_ARRAY_START = _State("Invalid value.", takes_value=True, closed_by=b"]")
+_ELEMENT = _State("Missing a comma or ']' after an array element.", separator=b",", closed_by=b"]")
+_ELEMENT_COMMA = _State("Invalid value.", takes_value=True)
+_END = _State("")
+_AFTER_SEPARATOR = {_MEMBER_NAME: _COLON, _MEMBER_VALUE: _MEMBER_COMMA, _ELEMENT: _ELEMENT_COMMA}
 
+_NO_VALUE = b"]},:\0"
 _WHITE_SPACE = re.compile(rb"[ \n\r\t]*")
 _LAST_WHITE_SPACE = ord(" ")
+_QUOTE = ord('"')
+_BACKSLASH = ord("\\")
 _PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]*')
 _HEX4 = re.compile(rb"[0-9A-Fa-f]{4}")
 _NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -88,10 +88,15 @@ _ESCAPES = {
 }
 _MOST_INTEGER_DIGITS = 20
 _LARGEST_BEFORE_ANOTHER_DIGIT = 1.7976931348623157e307
+_STEPS_BETWEEN_LOOKS_AT_THE_CLOCK = 4096
 
 
 def parse(body: bytes) -> JsonObject:
-    """The object that `body` holds; raises INVALID_ARGUMENT if it is no JSON or no object."""
+    """The object that `body` holds.
+
+    Raises ServingError: INVALID_ARGUMENT if the body is not JSON or not an object,
+    DEADLINE_EXCEEDED if reading goes on past the deadline of the call.
+    """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     document = _Reader(body).read()
@@ -110,56 +115,77 @@ class _Reader:
     def __init__(self, body: bytes) -> None:
         self._text = body + b"\0"
         self._at = 0
+        self._steps = 0
+        self._state = _START
+        self._document: JsonValue = None
+        # Containers are filled while they lie here, the innermost on top.
+        self._containers: list[JsonObject | list[JsonValue]] = []
+        self._name = b""
         for byte in b"\xef\xbb\xbf":  # each byte of the mark is optional for RapidJSON
             if self._text[self._at] == byte:
                 self._at += 1
 
     def read(self) -> JsonValue:
-        """The first value of the text; containers are filled while they lie on a stack."""
-        text = self._text
-        containers: list[JsonObject | list[JsonValue]] = []
-        name = b""
-        state = _State.START
-        while True:
-            if text[self._at] <= _LAST_WHITE_SPACE:
-                self._at = _WHITE_SPACE.match(text, self._at).end()  # type: ignore[union-attr]
-            at = self._at
-            char = text[at : at + 1]
-            if state in _VALUE_MAY_FOLLOW and char not in b"]},:\0":
-                value: JsonValue = (
-                    JsonObject() if char == b"{" else [] if char == b"[" else self._scalar(char)
-                )
-                if containers:
-                    state = _attach(value, name, containers[-1])
-                elif char not in b"{[":
-                    return value
-                if isinstance(value, JsonObject | list):
-                    containers.append(value)
-                    self._at += 1
-                    state = _State.OBJECT_START if char == b"{" else _State.ARRAY_START
-            elif char == b'"' and state in _NAME_MAY_FOLLOW:
-                name = self._string()
-                state = _State.MEMBER_NAME
-            elif char == b":" and state is _State.MEMBER_NAME:
-                self._at += 1
-                state = _State.COLON
-            elif char == b"," and state in (_State.MEMBER_VALUE, _State.ELEMENT):
-                self._at += 1
-                state = (
-                    _State.MEMBER_COMMA if state is _State.MEMBER_VALUE else _State.ELEMENT_COMMA
-                )
-            elif _closes(char, state):
-                self._at += 1
-                closed = containers.pop()
-                if not containers:
-                    return closed
-                state = (
-                    _State.MEMBER_VALUE
-                    if isinstance(containers[-1], JsonObject)
-                    else _State.ELEMENT
-                )
-            else:
-                _fail(_STATE_ERRORS[state], at)
+        """The first value of the text."""
+        while self._state is not _END:
+            self._step()
+            self._token()
+        return self._document
+
+    def _step(self) -> None:
+        self._steps += 1
+        if not self._steps % _STEPS_BETWEEN_LOOKS_AT_THE_CLOCK:
+            deadline.check()
+
+    def _token(self) -> None:
+        text, state = self._text, self._state
+        if text[self._at] <= _LAST_WHITE_SPACE:
+            self._at = _WHITE_SPACE.match(text, self._at).end()  # type: ignore[union-attr]
+        char = text[self._at : self._at + 1]
+        if state.takes_value and char not in _NO_VALUE:
+            self._value(char)
+        elif state.takes_name and char == b'"':
+            self._name = self._string()
+            self._state = _MEMBER_NAME
+        elif char == state.separator:
+            self._at += 1
+            self._state = _AFTER_SEPARATOR[state]
+        elif char == state.closed_by:
+            self._at += 1
+            self._containers.pop()
+            self._state = self._after_value()
+        else:
+            _fail(state.error, self._at)
+
+    def _value(self, char: bytes) -> None:
+        if char == b"{":
+            self._open(JsonObject(), _OBJECT_START)
+        elif char == b"[":
+            self._open([], _ARRAY_START)
+        else:
+            self._attach(self._scalar(char))
+            self._state = self._after_value()
+
+    def _open(self, container: JsonObject | list[JsonValue], state: _State) -> None:
+        self._at += 1
+        self._attach(container)
+        self._containers.append(container)
+        self._state = state
+
+    def _attach(self, value: JsonValue) -> None:
+        if not self._containers:
+            self._document = value
+            return
+        container = self._containers[-1]
+        if isinstance(container, JsonObject):
+            container.members.append((self._name, value))
+        else:
+            container.append(value)
+
+    def _after_value(self) -> _State:
+        if not self._containers:
+            return _END
+        return _MEMBER_VALUE if isinstance(self._containers[-1], JsonObject) else _ELEMENT
 
     def _scalar(self, char: bytes) -> bytes | float | int | bool | None:
         if char == b'"':
@@ -173,29 +199,32 @@ class _Reader:
     def _literal(self, word: bytes) -> None:
         for byte in word:
             if self._text[self._at] != byte:
-                _fail(_VALUE_INVALID, self._at)
+                _fail("Invalid value.", self._at)
             self._at += 1
 
     def _string(self) -> bytes:
         self._at += 1
-        parts: list[bytes] = []
-        while True:
-            plain = _PLAIN_TEXT.match(self._text, self._at)
-            parts.append(plain.group())  # type: ignore[union-attr]
-            self._at = at = plain.end()  # type: ignore[union-attr]
-            char = self._text[at : at + 1]
-            if char == b'"':
-                self._at += 1
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-            if char != b"\\":
-                missing = char == b"\0"
-                _fail(
-                    "Missing a closing quotation mark in string."
-                    if missing
-                    else "Invalid escape character in string.",
-                    at,
-                )
-            parts.append(self._escape())
+        text = self._plain_text()
+        if self._text[self._at] == _QUOTE:
+            self._at += 1
+            return text
+        unescaped = bytearray(text)
+        while (byte := self._text[self._at]) != _QUOTE:
+            if byte == 0:
+                _fail("Missing a closing quotation mark in string.", self._at)
+            if byte != _BACKSLASH:
+                _fail("Invalid escape character in string.", self._at)
+            self._step()
+            unescaped += self._escape()
+            unescaped += self._plain_text()
+        self._at += 1
+        return bytes(unescaped)
+
+    def _plain_text(self) -> bytes:
+        plain = _PLAIN_TEXT.match(self._text, self._at)
+        assert plain is not None
+        self._at = plain.end()
+        return plain.group()
 
     def _escape(self) -> bytes:
         start = self._at
@@ -256,20 +285,6 @@ class _Reader:
         return -math.inf if negative else math.inf
 
 
-def _closes(char: bytes, state: _State) -> bool:
-    if char == b"}":
-        return state in (_State.OBJECT_START, _State.MEMBER_VALUE)
-    return char == b"]" and state in (_State.ARRAY_START, _State.ELEMENT)
-
-
-def _attach(value: JsonValue, name: bytes, container: JsonObject | list[JsonValue]) -> _State:
-    if isinstance(container, JsonObject):
-        container.members.append((name, value))
-        return _State.MEMBER_VALUE
-    container.append(value)
-    return _State.ELEMENT
-
-
 def _too_big(whole: bytes, fraction: bytes | None, exponent: bytes | None) -> bool:
     """RapidJSON's two guards against overflow; other overflows it lets become Infinity."""
     if len(whole) > 300 and float(whole[:-1]) >= _LARGEST_BEFORE_ANOTHER_DIGIT:
@@ -299,6 +314,8 @@ class _FullError(Exception):
 
 
 _DEBUG_STRING_BYTES = 256
+_DEBUG_TEXT_BYTES = 1 << 16
+"""What is shown of one string; RapidJSON shows all of it."""
 
 
 def debug_string(value: JsonValue) -> str:
@@ -334,7 +351,7 @@ class _DebugPrinter:
         self._depth += 1
         separator = b"\n"
         for name, member in value.members:
-            self._put(separator + b"    " * self._depth + quote(name))
+            self._put(separator + b"    " * self._depth + _shown(name))
             self.value(member, b": ")
             separator = b",\n"
         self._depth -= 1
@@ -357,13 +374,17 @@ class _DebugPrinter:
         self._size += len(token)
 
 
+def _shown(text: bytes) -> bytes:
+    return quote(text[:_DEBUG_TEXT_BYTES])
+
+
 def _scalar_text(value: bytes | float | int | bool | None) -> bytes:
     if value is None:
         return b"null"
     if isinstance(value, bool):
         return b"true" if value else b"false"
     if isinstance(value, bytes):
-        return quote(value)
+        return _shown(value)
     return str(value).encode() if isinstance(value, int) else _double_text(value)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from tensorflow.core.example import example_pb2, feature_pb2
 
+from serving.model_server import deadline
 from serving.model_server.errors import invalid_argument
 from serving.model_server.rest.json_body import (
     base64_bytes,
@@ -31,7 +32,10 @@ class ExamplesBody:
 
 
 def read_examples(body: bytes) -> ExamplesBody:
-    """Reads a classify or regress request; raises ServingError with TensorFlow Serving's text."""
+    """Reads a classify or regress request; raises ServingError with TensorFlow Serving's text.
+
+    Past the deadline of the call, the error is DEADLINE_EXCEEDED.
+    """
     document = parse(body)
     name = signature_name(document)
     context = _example(document[b"context"]) if b"context" in document else b""
@@ -45,7 +49,11 @@ def read_examples(body: bytes) -> ExamplesBody:
     if not examples:
         raise format_error(document, "'examples' value is an empty array")
     # Serialized messages merge when they are joined; the example's features come last and win.
-    return ExamplesBody(name, [context + _example(example) for example in examples])
+    serialized = []
+    for example in examples:
+        deadline.check()
+        serialized.append(context + _example(example))
+    return ExamplesBody(name, serialized)
 
 
 def _example(value: JsonValue) -> bytes:

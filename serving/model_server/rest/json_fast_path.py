@@ -27,8 +27,9 @@ from serving.model_server.rest.json_predict import (
     tensor_of,
 )
 
-# Python's reader turns what is too large for a double into Infinity.
-_MAY_OVERFLOW = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{200}")
+# Python's reader turns what is too large for a double into Infinity. Long numbers are looked at
+# from their first digit only: from each, it would be minutes.
+_MAY_OVERFLOW = re.compile(rb"[eE]\+?[0-9]{3}|(?<![0-9])[0-9]{200}")
 
 
 class _UnusualError(Exception):

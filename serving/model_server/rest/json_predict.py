@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from serving.model_server import deadline
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.json_body import (
     base64_bytes,
@@ -45,7 +46,10 @@ class PredictBody:
 
 
 def read_predict(body: bytes, signature_inputs: SignatureInputs) -> PredictBody:
-    """Reads a predict request; raises ServingError with TensorFlow Serving's text."""
+    """Reads a predict request; raises ServingError with TensorFlow Serving's text.
+
+    Past the deadline of the call, the error is DEADLINE_EXCEEDED.
+    """
     document = parse(body)
     name = signature_name(document)
     dtypes = signature_inputs(name)
@@ -92,43 +96,50 @@ class _Column:
             )
 
     def fill(self, item: JsonValue, shape: list[int]) -> None:
-        """Appends the leaves of `item`, which must have `shape`."""
-        if len(shape) > _MOST_DIMENSIONS:
-            raise invalid_argument(f"tensor parsing error: {self.alias}")
-        self._fill(item, 0, shape)
-
-    def _fill(self, item: JsonValue, level: int, shape: list[int]) -> None:
-        rank = len(shape)
-        if not isinstance(item, list):
-            if level != rank:
-                raise invalid_argument(
-                    f"JSON Value: {debug_string(item)} found at incorrect level: {level + 1} "
-                    f"in the JSON DOM. Expected at level: {rank}"
-                )
-            self.values.append(_element(item, self.dtype))
-            return
-        if level >= rank:
-            raise invalid_argument(
-                f"Encountered list at unexpected level: {level} expected < {rank}"
-            )
-        if len(item) != shape[level]:
-            raise invalid_argument(
-                f"Encountered list at unexpected size: {len(item)} at level: {level} "
-                f"expected size: {shape[level]}"
-            )
-        for element in item:
-            self._fill(element, level + 1, shape)
+        """Appends the leaves of `item`, which must have `shape`; any depth of nesting will do."""
+        lists = [iter([item])]
+        while lists:
+            level = len(lists) - 1
+            for value in lists[-1]:
+                if isinstance(value, list):
+                    _check_list(value, level, shape)
+                    lists.append(iter(value))
+                    break
+                _check_level(value, level, shape)
+                self.values.append(_element(value, self.dtype))
+            else:
+                lists.pop()
 
     def tensor(self, shape: list[int]) -> np.ndarray:
         """The filled tensor. A name that occurs twice in an instance leaves values over."""
-        count = int(np.prod(shape, dtype=np.int64))
         if len(shape) > _MOST_DIMENSIONS:
             raise invalid_argument(f"tensor parsing error: {self.alias}")
+        count = int(np.prod(shape, dtype=np.int64))
         return tensor_of(self.dtype, self.values[:count]).reshape(shape)
 
 
-# numpy's limit; TensorFlow's own is 254, far beyond what any kernel takes.
+# numpy's limit; TensorFlow's own, with the same answer, is 254.
 _MOST_DIMENSIONS = 64
+
+
+def _check_list(value: list[JsonValue], level: int, shape: list[int]) -> None:
+    if level >= len(shape):
+        raise invalid_argument(
+            f"Encountered list at unexpected level: {level} expected < {len(shape)}"
+        )
+    if len(value) != shape[level]:
+        raise invalid_argument(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} "
+            f"expected size: {shape[level]}"
+        )
+
+
+def _check_level(leaf: JsonValue, level: int, shape: list[int]) -> None:
+    if level != len(shape):
+        raise invalid_argument(
+            f"JSON Value: {debug_string(leaf)} found at incorrect level: {level + 1} "
+            f"in the JSON DOM. Expected at level: {len(shape)}"
+        )
 
 
 def _dense_shape(item: JsonValue) -> list[int]:
@@ -222,13 +233,14 @@ def _read_instances(document: JsonObject, dtypes: InputDtypes) -> dict[str, np.n
     if _is_named(instances[0]):
         columns = _named_columns(instances, dtypes)
     else:
-        columns = [_plain_column(instances, *next(iter(dtypes.items())))]
+        alias, dtype = next(iter(dtypes.items()))
+        columns = [_plain_column(instances, _Column(alias, dtype))]
     return {column.alias: column.tensor([len(instances), *column.shape]) for column in columns}
 
 
-def _plain_column(instances: list[JsonValue], alias: str, dtype: str) -> _Column:
-    column = _Column(alias, dtype)
+def _plain_column(instances: list[JsonValue], column: _Column) -> _Column:
     for number, instance in enumerate(instances):
+        deadline.check()
         if _is_named(instance):
             raise invalid_argument(
                 f"Expecting value/list but got object at item {number} of input list"
@@ -243,11 +255,12 @@ def _plain_column(instances: list[JsonValue], alias: str, dtype: str) -> _Column
 
 
 def _named_columns(instances: list[JsonValue], dtypes: InputDtypes) -> Iterable[_Column]:
-    columns: dict[str, _Column] = {}
+    columns = {alias: _Column(alias, dtype) for alias, dtype in dtypes.items()}
     for number, instance in enumerate(instances):
+        deadline.check()
         if not isinstance(instance, JsonObject) or not _is_named(instance):
             raise invalid_argument(f"Expecting object but got list at item {number} of input list")
-        _add_named(instance, number, dtypes, columns)
+        _add_named(instance, number, columns)
         if {name_of(key) for key, _ in instance.members} != dtypes.keys():
             raise invalid_argument(
                 f"Failed to process element: {number} of 'instances' list. "
@@ -257,15 +270,13 @@ def _named_columns(instances: list[JsonValue], dtypes: InputDtypes) -> Iterable[
     return columns.values()
 
 
-def _add_named(
-    instance: JsonObject, number: int, dtypes: InputDtypes, columns: dict[str, _Column]
-) -> None:
+def _add_named(instance: JsonObject, number: int, columns: dict[str, _Column]) -> None:
     for key, item in instance.members:
         alias = name_of(key)
         try:
-            if alias not in dtypes:
+            if alias not in columns:
                 raise invalid_argument(f"JSON object: does not have named input: {alias}")
-            columns.setdefault(alias, _Column(alias, dtypes[alias])).add(item)
+            columns[alias].add(item)
         except ServingError as error:
             raise invalid_argument(
                 f"Failed to process element: {number} key: {alias} of 'instances' list. "
@@ -285,6 +296,7 @@ def _read_inputs(value: JsonValue, dtypes: InputDtypes) -> dict[str, np.ndarray]
     assert isinstance(value, JsonObject)
     inputs = {}
     for alias, dtype in dtypes.items():
+        deadline.check()
         key = alias.encode("utf-8", "surrogateescape")
         if key not in value:
             raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")

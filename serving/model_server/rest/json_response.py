@@ -16,14 +16,16 @@ from serving.model_server.errors import invalid_argument
 from serving.model_server.rest.json_text import double_texts, float_texts, quote
 
 _INDENT = "    "
+_MAX_MESSAGE_CHARACTERS = 1 << 17
 _INTEGERS = frozenset(
     map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"))
 )
 
 
 def error_json(message: str) -> bytes:
-    """The body of every answer that is not OK."""
-    return b'{\n    "error": %s\n}' % quote(message.encode("utf-8", "surrogateescape"))
+    """The body of every answer that is not OK; a message quotes names of the client's."""
+    text = message[:_MAX_MESSAGE_CHARACTERS].encode("utf-8", "surrogateescape")
+    return b'{\n    "error": %s\n}' % quote(text)
 
 
 def predict_json(outputs: Mapping[str, np.ndarray], row_format: bool) -> bytes:

@@ -1,9 +1,14 @@
 """The order in which training sees the images."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
 
-from pipeline.modeling.dataset import LabelledImages, training_batches
+from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
 from pipeline.settings.hyperparameters import Hyperparameters
 
 
@@ -73,3 +78,30 @@ def test_shift_and_cutout_are_applied_when_asked_for(split: LabelledImages) -> N
         not np.array_equal(image, split.images[label])
         for image, label in zip(images, labels, strict=True)
     )
+
+
+def test_an_epoch_sees_an_image_of_a_span_as_often_as_its_weight(split: LabelledImages) -> None:
+    weighted = dataclasses.replace(split, repeats=np.where(split.labels < 10, 3, 1))
+    seen = np.concatenate([labels for _, labels in batches(weighted, epochs=1, batch_size=7)])
+    counts = np.bincount(seen, minlength=50)
+    assert len(seen) == 70
+    assert counts[:10].tolist() == [3] * 10
+    assert counts[10:].tolist() == [1] * 40
+
+
+def test_the_weight_is_that_of_spans_and_not_of_the_base(
+    tmp_path: Path, transform_output: tft.TFTransformOutput
+) -> None:
+    image = tf.io.encode_png(tf.zeros([28, 28, 1], tf.uint8)).numpy()
+    file = tmp_path / "data.gz"
+    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+        for label, origin in enumerate([b"base", b"span-3", b"span-12", b"base"]):
+            example = tf.train.Example()
+            example.features.feature["image"].bytes_list.value.append(image)
+            example.features.feature["label"].int64_list.value.append(label)
+            example.features.feature["origin"].bytes_list.value.append(origin)
+            writer.write(example.SerializeToString())
+    weighted = load_split([str(file)], transform_output, span_weight=4)
+    assert weighted.repeats is not None
+    assert weighted.repeats.tolist() == [1, 4, 4, 1]
+    assert load_split([str(file)], transform_output).repeats is None

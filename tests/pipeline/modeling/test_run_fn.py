@@ -14,7 +14,6 @@ from pipeline.best_hyperparameters import encode
 from pipeline.modeling.trainer import run_fn
 from pipeline.modeling.warm_start import exported_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
-from pipeline.settings.paths import SCHEMA_FILE
 
 TINY = Hyperparameters(
     epochs=1,
@@ -51,8 +50,6 @@ def transform_graph(tmp_path_factory: pytest.TempPathFactory, transform_output) 
     """What Transform exports, with the schema of the raw examples beside it."""
     graph = tmp_path_factory.mktemp("graph") / "graph"
     shutil.copytree(Path(transform_output.transform_savedmodel_dir).parent, graph)
-    (graph / "metadata").mkdir()
-    shutil.copy(SCHEMA_FILE, graph / "metadata" / "schema.pbtxt")
     return str(graph)
 
 

@@ -3,7 +3,7 @@
 import re
 
 from serving.model_server.errors import Code
-from serving.model_server.metrics import Metrics
+from serving.model_server.metrics import UNKNOWN_MODEL, Metrics
 
 # The bounds that a real server prints for request_latency (microseconds).
 LATENCY_BOUNDS = """
@@ -71,3 +71,37 @@ def test_a_counter_can_be_read_by_its_name() -> None:
     metrics.requests.add("m", "OK", by=3)
     assert metrics.counter_value("/tensorflow/serving/request_count") == 3
     assert metrics.counter_value("/tensorflow/serving/nothing") == 0
+
+
+def test_models_that_clients_invent_share_one_label() -> None:
+    metrics = Metrics()
+    metrics.know_models(["m"])
+    for number in range(1000):
+        metrics.record_request(f"invented-{number}", "predict", "REST", Code.NOT_FOUND, 10)
+    metrics.record_request("m", "predict", "REST", Code.OK, 10)
+    metrics.record_request("", "", "REST", Code.INVALID_ARGUMENT, 10)
+    text = metrics.text()
+    assert f'request_count{{model_name="{UNKNOWN_MODEL}",status="NOT_FOUND"}} 1000' in text
+    assert 'request_count{model_name="m",status="OK"} 1' in text
+    assert 'request_count{model_name="",status="INVALID_ARGUMENT"} 1' in text
+    assert "invented" not in text
+
+
+def test_a_model_that_was_served_once_keeps_its_label() -> None:
+    metrics = Metrics()
+    metrics.know_models(["old"])
+    metrics.know_models(["new"])
+    metrics.record_request("old", "predict", "REST", Code.NOT_FOUND, 10)
+    assert 'model_name="old"' in metrics.text()
+
+
+def test_the_number_of_cells_is_bounded_and_nothing_is_lost() -> None:
+    metrics = Metrics()
+    for number in range(10_000):
+        metrics.load_attempts.add(f"/models/{number}", "success")
+        metrics.warmup_latency.observe(f"/models/{number}", "success", value=1)
+    text = metrics.text()
+    counts = re.findall(r"load_attempt_count\{.*\} (\d+)", text)
+    assert len(counts) <= 2001
+    assert sum(map(int, counts)) == 10_000
+    assert sum(map(int, re.findall(r"warmup_latency_count\{.*\} (\d+)", text))) == 10_000

@@ -163,3 +163,42 @@ def test_a_log_that_cannot_be_written_does_not_fail_the_request(
     request_log.update(config("/proc/nowhere/requests"))
     assert servable.predict("", {"x": np.float32([2.0])})["y"].tolist() == [3.0]
     assert 'request_log_count{model_name="m",status_code="UNKNOWN"} 1' in metrics.text()
+
+
+def test_models_with_one_prefix_have_files_of_their_own(
+    metrics: Metrics, request_log: SampledRequestLog, conformance: Path, tmp_path: Path
+) -> None:
+    both = config(tmp_path / "requests")
+    other = both.model_config_list.config.add()
+    other.CopyFrom(both.model_config_list.config[0])
+    other.name = "other"
+    request_log.update(both)
+    path = conformance / "models" / "half_plus" / "1"
+    loader = SavedModelLoader(
+        LoaderOptions(config_pb2.ConfigProto()), metrics, request_log=request_log
+    )
+    for name in ("m", "other"):
+        servable = loader.load(name, 1, path)
+        servable.predict("", {"x": np.float32([2.0])})
+        servable.close()
+    assert len(list(tmp_path.glob("requests-*"))) == 2
+    names = {record.predict_log.request.model_spec.name for record in logged(tmp_path)}
+    assert names == {"m", "other"}
+
+
+def test_what_cannot_be_made_a_record_does_not_fail_the_request(
+    servable: Servable, request_log: SampledRequestLog, metrics: Metrics, tmp_path: Path
+) -> None:
+    request_log.update(config(tmp_path / "requests"))
+    request_log.classify(servable, "classify", [b"\xff"], None)  # type: ignore[arg-type]
+    assert 'request_log_count{model_name="m",status_code="UNKNOWN"} 1' in metrics.text()
+
+
+def test_a_request_answered_after_the_end_does_not_touch_the_log(
+    servable: Servable, request_log: SampledRequestLog, tmp_path: Path
+) -> None:
+    request_log.update(config(tmp_path / "requests"))
+    servable.predict("", {"x": np.float32([2.0])})
+    request_log.close()
+    servable.predict("", {"x": np.float32([2.0])})
+    assert len(logged(tmp_path)) == 1

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.metrics import Metrics
 from serving.model_server.rest.api import RestApi, RestOptions
-from serving.model_server.rest.http_connection import HttpRequest, HttpResponse
+from serving.model_server.rest.http_messages import HttpRequest, HttpResponse
 from tests.serving.conformance.comparison import same_body
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
@@ -173,6 +174,56 @@ def test_a_gzipped_body_may_not_grow_without_limit(api: RestApi) -> None:
     encoded = {b"content-encoding": b"gzip"}
     answer = call(api, "POST", "/v1/models/half_plus:predict", bomb, encoded)
     assert error_of(answer) == "JSON Parse error: The document is empty"
+
+
+def test_a_small_body_that_is_many_numbers_is_refused_before_it_is_read(
+    core: ServerCore, pool: ThreadPoolExecutor
+) -> None:
+    """99 KB of gzip that hold 96 MB of `0e0,` were minutes of a thread."""
+    api = RestApi(core, RestOptions(0, 4), pool)
+    bomb = gzip.compress(b'{"instances": [' + b"0e0," * (24 << 20) + b"0]}")
+    answer = call(api, "POST", "/v1/models/half_plus:predict", bomb, {b"content-encoding": b"gzip"})
+    assert answer.status == 413
+    assert error_of(answer).startswith("The request needs about ")
+    assert api.budget.held == 0
+
+
+def test_a_body_that_has_no_room_beside_others_is_refused_for_now(
+    core: ServerCore, pool: ThreadPoolExecutor
+) -> None:
+    api = RestApi(core, RestOptions(0, 4, max_memory_bytes=100 << 20), pool)
+    assert api.budget.take(90 << 20)
+    body = json.dumps({"instances": [0.5] * 100_000})
+    refused = call(api, "POST", "/v1/models/half_plus:predict", body)
+    assert (refused.status, api.budget.held) == (503, 90 << 20)
+    api.budget.give_back(90 << 20)
+    assert call(api, "POST", "/v1/models/half_plus:predict", body).status == 200
+    assert api.budget.held == 0
+
+
+def test_reading_a_large_body_ends_at_the_timeout(
+    core: ServerCore, pool: ThreadPoolExecutor
+) -> None:
+    api = RestApi(core, RestOptions(0, 4, timeout_ms=100), pool)
+    slow_to_read = b'{"instances": [' + b"0e0," * 3_000_000 + b"0]}"
+    answer = call(api, "POST", "/v1/models/half_plus:predict", slow_to_read)
+    assert (answer.status, error_of(answer)) == (504, "Timed out waiting for notification")
+    started = time.monotonic()
+    pool.submit(int).result()
+    while api.budget.held and time.monotonic() < started + 30:
+        time.sleep(0.01)
+    assert api.budget.held == 0, "the thread has given up too"
+
+
+def test_the_time_for_sending_a_request_counts(core: ServerCore, pool: ThreadPoolExecutor) -> None:
+    api = RestApi(core, RestOptions(0, 4, timeout_ms=1000), pool)
+    body = json.dumps({"instances": [0.5] * 20_000}).encode()
+    late = HttpRequest("POST", b"/v1/models/half_plus:predict", {}, body, time.monotonic() - 2)
+
+    async def answer() -> HttpResponse:
+        return await cast(Awaitable[HttpResponse], api.handle(late))
+
+    assert asyncio.run(answer()).status == 504
 
 
 def test_other_encodings_are_read_as_they_are(api: RestApi) -> None:

@@ -1,5 +1,6 @@
 """Reading JSON as RapidJSON does: values, error texts with offsets, debug strings."""
 
+import contextlib
 import math
 
 import pytest
@@ -44,6 +45,16 @@ def test_values_are_read_with_their_type(text: bytes, value: object) -> None:
     read = value_of(text)
     assert read == value
     assert type(read) is type(value)
+
+
+def test_a_long_string_in_an_error_text_is_cut() -> None:
+    assert len(debug_string(b"x" * (1 << 20))) == (1 << 16) + 2
+
+
+@pytest.mark.parametrize("text", [b"9" * (1 << 20), b"0." + b"9" * (1 << 20)])
+def test_numbers_of_any_length_are_read_or_refused_at_once(text: bytes) -> None:
+    with contextlib.suppress(ServingError):
+        value_of(text)
 
 
 def test_nan_is_read_bare_and_signed() -> None:

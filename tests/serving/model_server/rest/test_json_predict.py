@@ -1,11 +1,13 @@
 """Predict bodies to arrays: TensorFlow Serving's rules and error texts."""
 
 import json
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
+from serving.model_server import deadline
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.rest.json_predict import PredictBody, read_predict
 
@@ -284,7 +286,26 @@ def test_a_parse_error_comes_before_the_look_up_of_the_signature() -> None:
     assert refusal(b'{"signature_name": "unknown", ').startswith("JSON Parse error: ")
 
 
-def test_nesting_beyond_any_tensor_is_refused() -> None:
-    depth = 100_000
-    body = b'{"instances": ' + b"[" * depth + b"1" + b"]" * depth + b"}"
-    assert refusal(body) == in_instances("tensor parsing error: x")
+@pytest.mark.parametrize("depth", [65, 200, 255, 100_000])
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_nesting_beyond_any_tensor_is_refused_where_tensorflow_serving_makes_the_tensor(
+    key: str, depth: int
+) -> None:
+    body = f'{{"{key}": {"[" * depth}1{"]" * depth}}}'.encode()
+    assert refusal(body) == "tensor parsing error: x"
+
+
+def test_nesting_as_deep_as_numpy_goes_is_read() -> None:
+    body = b'{"instances": ' + b"[" * 64 + b"1" + b"]" * 64 + b"}"
+    assert read(body).inputs["x"].shape == (1,) * 64
+
+
+def test_errors_deep_inside_come_before_the_number_of_dimensions() -> None:
+    body = b'{"instances": ' + b"[" * 200 + b'"a"' + b"]" * 200 + b"}"
+    assert refusal(body).endswith("is not of expected type: float")
+
+
+def test_reading_ends_at_its_deadline() -> None:
+    with deadline.at(time.monotonic() - 1), pytest.raises(ServingError) as refused:
+        read({"instances": [1, 2]})
+    assert refused.value.code == Code.DEADLINE_EXCEEDED
