@@ -43,7 +43,7 @@ def result_from_metadata(ir: pipeline_pb2.Pipeline, run_id: str) -> RunResult:
         run_id: the run.
 
     Raises:
-        UsageError: when the metadata knows no such run.
+        UsageError: when the metadata knows no such run, or its artifacts were removed.
     """
     concrete = with_run_id(ir, run_id)
     with open_metadata(ir) as handle:
@@ -88,6 +88,12 @@ def _judge(
             result.blamed_spans = json.loads(properties[BLAMED_PROPERTY].string_value)
         return
     outputs = outcome_of(handle, execution).outputs
+    states = {each.mlmd_artifact.state for channel in outputs.values() for each in channel}
+    if metadata_store_pb2.Artifact.DELETED in states:
+        raise UsageError(
+            f"what {node_id} wrote in the run {result.run_id} was removed; retention.runs says "
+            "how many runs are kept"
+        )
     if _FINGERPRINT_PROPERTY in properties:
         result.fingerprint = properties[_FINGERPRINT_PROPERTY].string_value
     verdict.record(node_id, outputs, result, labels)

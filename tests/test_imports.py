@@ -36,7 +36,7 @@ def imported(*command: str) -> set[str]:
     "verb",
     [
         *("run", "tune", "serve", "predict", "report", "schedule", "models", "data", "doctor"),
-        *("compile", "kubeflow"),
+        *("compile", "kubeflow", "clean"),
     ],
 )
 def test_help_of_a_verb_imports_nothing_that_takes_long(verb: str) -> None:

@@ -17,6 +17,7 @@ from components.served_model.component import ServedModel
 from data import spans
 from data.quarantine import quarantined
 from data.refusal import DataRefused
+from files import lock
 from orchestration import launch, record_result
 from orchestration.ir import read_ir, write_ir
 from orchestration.terminal import Terminal
@@ -127,3 +128,20 @@ def test_a_span_whose_held_out_part_was_missed_is_left_out_with_the_reason(
     monkeypatch.setattr(rebuild, "result_from_metadata", lambda *_: refused)
     assert recorded(ir_path, monkeypatch, capsys).blamed_spans == [3]
     assert {n: q.reason for n, q in quarantined(root).items()} == {3: reason}
+
+
+def test_what_only_older_runs_needed_goes_unless_a_node_is_at_work(
+    ir_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_result, "redirect_to", lambda _: Terminal(sys.stdout, sys.stderr))
+    workdir = ir_path.parent / "var"
+    old = RunResult(run_id="sunday", started_at=datetime(2026, 11, 1, tzinfo=UTC))
+    launch.run_node(executions.with_run_id(read_ir(ir_path), RUN_ID), "ServedModel")
+    arguments = [str(ir_path), RUN_ID, "--keep-runs", "1"]
+    path = old.write(workdir / "runs")
+    with lock.shared(workdir):
+        assert record_result.main(arguments) == 0
+    assert path.is_file()
+    assert record_result.main(arguments) == 0
+    assert not path.exists()
+    assert (workdir / "runs" / f"{RUN_ID}.json").is_file()

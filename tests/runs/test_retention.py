@@ -19,10 +19,12 @@ from components.idx_example_gen.component import IdxExampleGen
 from components.served_model.component import ServedModel
 from data import idx, layout
 from orchestration import launch
+from pipeline.settings.errors import UsageError
 from pipeline.settings.paths import SCHEMA_FILE
 from runs import executions, retention
 from runs.rebuild import result_from_metadata
-from runs.result import NodeState, RunResult, Status
+from runs.result import RunResult
+from runs.status import NodeState, Status
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionStore
 from tests.components.conftest import BEAM_PIPELINE_ARGS
@@ -145,7 +147,6 @@ def test_a_workdir_is_as_large_after_30_runs_as_after_10(days: Days) -> None:
         days.clean(keep=4)
         metadata[day] = (days.workdir / "metadata.sqlite").stat().st_size
         sizes[day] = size(days.workdir) - metadata[day]
-    print(metadata, sizes)
     assert abs(sizes[30] / sizes[10] - 1) < 0.05
     assert (metadata[30] - metadata[10]) / 20 < 20_000
     assert len(days.names("runs")) == len(outputs(days)) == 4
@@ -224,6 +225,8 @@ def test_the_cache_does_not_hand_out_what_was_removed(days: Days) -> None:
     with executions.open_metadata(first) as handle:
         gone = [found for found in handle.store.get_artifacts() if found.state == DELETED]
     assert len(gone) == 2
+    with pytest.raises(UsageError, match="IdxExampleGen wrote in the run .* was removed"):
+        result_from_metadata(first, run_id(0))
     # Even if something is there again under the old path.
     for artifact in gone:
         Path(artifact.uri).mkdir()
