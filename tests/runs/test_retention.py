@@ -225,7 +225,7 @@ def test_the_cache_does_not_hand_out_what_was_removed(days: Days) -> None:
     with executions.open_metadata(first) as handle:
         gone = [found for found in handle.store.get_artifacts() if found.state == DELETED]
     assert len(gone) == 2
-    with pytest.raises(UsageError, match="IdxExampleGen wrote in the run .* was removed"):
+    with pytest.raises(UsageError, match=r"IdxExampleGen wrote in the run .* was removed"):
         result_from_metadata(first, run_id(0))
     # Even if something is there again under the old path.
     for artifact in gone:
