@@ -13,7 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli.model_versions import evaluated_examples
+from cli.tables.versions import evaluated_examples
 from components.examples import read_records, sample_evenly
 from components.infra_validator.blessing import Measurements
 from components.infra_validator.validation import validate

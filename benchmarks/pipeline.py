@@ -31,8 +31,8 @@ from pipeline.code_revision import code_revision
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 GOAL_RATIO = 1.25
 GOAL_AROUND_SECONDS = 60.0

@@ -40,7 +40,7 @@ def clean(
     from files.lock import WorkdirBusy
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
-    from runs.status import Status
+    from runs.exit_status import Status
 
     settings = load_config(None, config, overrides or [], workdir=workdir)
     if not settings.workdir.exists():

@@ -189,7 +189,7 @@ def list_spans(
     as_json: Json = False,
 ) -> None:
     """List the spans: how many images, which state, since when, and why."""
-    from cli.spans_table import listed_spans, print_spans
+    from cli.tables.spans import listed_spans, print_spans
 
     settings = _settings(workdir, config, preset, overrides)
     found = listed_spans(settings)

@@ -53,22 +53,22 @@ def list_versions(
     as_json: Json = False,
 ) -> None:
     """Show every version with its labels; with --server, what is live."""
-    from cli import model_versions
+    from cli.tables import versions
 
     settings = _load(workdir, config, overrides)
     if history:
-        entries = model_versions.history(settings.serving_base)
+        entries = versions.history(settings.serving_base)
         if as_json:
             print(json.dumps([entry.model_dump(mode="json") for entry in entries]))
         else:
-            model_versions.print_history(entries)
+            versions.print_history(entries)
         return
     with _usage_errors():
-        listing = model_versions.listing(settings.serving_base, settings.serving.model_name, server)
+        listing = versions.listing(settings.serving_base, settings.serving.model_name, server)
     if as_json:
         print(listing.model_dump_json())
     else:
-        model_versions.print_listing(listing)
+        versions.print_listing(listing)
 
 
 @app.command(epilog=examples("models diff 1795238065 1795240112"))
@@ -81,16 +81,16 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two versions on the images of the newest evaluation."""
-    from cli import model_versions
+    from cli.tables import versions
     from orchestration.terminal import tensorflow_silent
 
     settings = _load(workdir, config, overrides)
     with _usage_errors(), tensorflow_silent():
-        churn = model_versions.churn_between(settings, before, after)
+        churn = versions.churn_between(settings, before, after)
     if as_json:
         print(churn.model_dump_json())
     else:
-        model_versions.print_churn(churn, before, after)
+        versions.print_churn(churn, before, after)
 
 
 @app.command(
@@ -169,7 +169,7 @@ def prune(
     In use are those that are served, labelled, or were rolled back to.
     """
     from serving.client.status import known_versions
-    from serving.versions.retention import prune as prune_versions
+    from serving.versions.prune import prune as prune_versions
     from serving.versions.store import VersionStore
 
     settings = _load(workdir, config, overrides)

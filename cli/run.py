@@ -84,8 +84,8 @@ def run_command(
     from orchestration.progress import Progress
     from orchestration.terminal import redirect_to
     from pipeline.settings.errors import UsageError
+    from runs.exit_status import Status
     from runs.result import Override
-    from runs.status import Status
 
     result = new_result(config)
     if redo:

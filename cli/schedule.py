@@ -131,7 +131,7 @@ def _model_schedule(
 def _run(models: "list[ModelSchedule]", *, once: bool) -> int:
     from files.lock import WorkdirBusy
     from orchestration.schedule.scheduler import Scheduler
-    from runs.status import Status
+    from runs.exit_status import Status
 
     scheduler = Scheduler(models)
     try:

@@ -8,8 +8,8 @@ from rich.table import Table
 from cli.invocation import command
 from pipeline.settings.config import Config
 from pipeline.tuning.as_settings import toml_snippet, tuned_file
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 _HEADLINES = {
     Status.PUSHED: "pushed version {version} to {serving_dir}",

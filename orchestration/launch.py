@@ -26,8 +26,8 @@ from runs.executions import (
     open_metadata,
     outcome_of,
 )
+from runs.exit_status import Status
 from runs.metadata_store import metadata_of
-from runs.status import Status
 
 # Beam gives worker processes that it starts on this machine none of a pipeline's options. The one
 # here has them import TFX, see `pipeline.definition`.

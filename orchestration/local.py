@@ -18,9 +18,9 @@ from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
 from runs import history
 from runs.blame import settle_blame
+from runs.exit_status import Status
 from runs.result import RunResult
 from runs.retention import clean_after_run
-from runs.status import Status
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from orchestration.ir import read_ir, read_outline
 from orchestration.progress import Progress
 from orchestration.terminal import redirect_to
 from pipeline.settings.errors import UsageError
+from runs.exit_status import NodeState, Status
 from runs.result import NodeResult
-from runs.status import NodeState, Status
 
 _BAD_USAGE = 2
 

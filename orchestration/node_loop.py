@@ -16,8 +16,8 @@ from pipeline.tuning.as_settings import without_search, write_snippet
 from runs import verdict
 from runs.blame import settle_blame
 from runs.executions import NodeOutcome, node_ids, with_run_id
+from runs.exit_status import NodeState
 from runs.result import NodeResult, RunResult
-from runs.status import NodeState
 
 
 def run_nodes(

@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from runs.exit_status import NodeState
 from runs.result import NodeResult
-from runs.status import NodeState
 
 # The project's own loggers; everything else goes to the log file only.
 _OWN_LOGGERS = (

@@ -11,8 +11,8 @@ from data.quarantine import quarantined
 from data.spans import list_spans
 from files.whole import write_whole
 from pipeline.settings.config import Config
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from serving.versions.store import VersionStore
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reporting.formats import duration
 from reporting.page import PicturedNode
-from runs.status import NodeState
+from runs.exit_status import NodeState
 
 _SIGNS = {
     NodeState.DONE: "✓",

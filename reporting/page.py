@@ -8,8 +8,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 
 EVERYWHERE = "all images"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reporting.formats import count, duration, metric_change, number
 from reporting.page import Data, InfraValidation, Page
 from reporting.sources import training_sources
-from runs.status import Status
+from runs.exit_status import Status
 
 _HEADLINES = {
     Status.PUSHED: "Pushed version {version}",

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from data.quarantine import QuarantineError, quarantine
+from runs.exit_status import Status
 from runs.result import RunResult, results
-from runs.status import Status
 
 _STAYS = {
     Status.DATA_REFUSED: (

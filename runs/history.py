@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from runs.exit_status import Status
 from runs.result import RunResult, results
-from runs.status import Status
 
 
 def identical_run(runs_dir: Path, planned: RunResult) -> RunResult | None:

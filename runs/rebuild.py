@@ -25,8 +25,8 @@ from runs.executions import (
     outcome_of,
     with_run_id,
 )
+from runs.exit_status import NodeState, Status
 from runs.result import NodeResult, RunResult
-from runs.status import NodeState, Status
 
 _FINGERPRINT_PROPERTY = "run_fingerprint"
 _SPANS_PROPERTY = "spans"

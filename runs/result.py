@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from files.whole import write_whole
-from runs.status import NodeState, Status
+from runs.exit_status import NodeState, Status
 from serving.versions.journal import who
 
 

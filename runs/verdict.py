@@ -15,8 +15,8 @@ from components.served_model.component import MODEL_KEY, VERSION_PROPERTY
 from pipeline.best_hyperparameters import read_tuned
 from pipeline.evaluation import ACCURACY, refusal_reasons, suspected_spans
 from pipeline.modeling.features import CLASS_LABELS
+from runs.exit_status import Status
 from runs.result import ClassQuality, RunResult
-from runs.status import Status
 
 Outputs = Mapping[str, Sequence[Artifact]]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from files import lock
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 from serving.versions.record import checksums_of
 from serving.versions.store import VersionStore
 from tests.conftest import ROOT, SmokeRun, run_runner

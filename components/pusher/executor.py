@@ -24,9 +24,9 @@ from components.pusher.live_check import (
 )
 from components.vocabulary import read_vocabulary
 from serving.versions.permissions import Permissions
+from serving.versions.prune import prune
 from serving.versions.publish import PushStatus, publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionStore

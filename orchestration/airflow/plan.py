@@ -11,7 +11,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline.settings.config import Config
 from pipeline.settings.paths import ROOT
 from runs.executions import LAST_SPAN_PARAMETER, node_ids
-from runs.status import Status
+from runs.exit_status import Status
 
 _RUN_ID = "{{ run_id }}"
 _UP_TO_LAST_SPAN = ("--last-span", "{{ last_span(dag_run.data_interval_start) }}")

@@ -25,7 +25,7 @@ from data.refusal import DataRefused
 from orchestration.freshness import changes_since
 from orchestration.kubeflow import invocation
 from orchestration.kubeflow.run_record import Step, StepRecorder, run_id_of
-from runs.status import Status
+from runs.exit_status import Status
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from files import lock
 from reporting.write import attach_report
 from runs import verdict
 from runs.blame import settle_blame
+from runs.exit_status import NodeState, Status
 from runs.result import NodeResult, RunResult
-from runs.status import NodeState, Status
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from orchestration.schedule.state import DueRun, ScheduleState
 from orchestration.schedule.triggers import Triggers
 from orchestration.schedule.webhook import Webhook
 from pipeline.settings.config import Config
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 _LONGEST_PAUSE_SECONDS = 3600.0
 

@@ -12,7 +12,7 @@ from files import lock
 from orchestration.schedule.model_schedule import ModelSchedule
 from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
-from runs.status import Status
+from runs.exit_status import Status
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import pytest
 
 from cli.summary import print_summary
 from pipeline.settings.load import load_config
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 
 @pytest.mark.parametrize("status", [Status.PUSHED, Status.UP_TO_DATE, Status.NOT_BLESSED])

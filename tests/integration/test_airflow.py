@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from pipeline.settings.paths import ROOT
+from runs.exit_status import Status
 from runs.result import RunResult, results
-from runs.status import Status
 from tests.conftest import SmokeRun
 from tests.integration.conftest import free_port
 

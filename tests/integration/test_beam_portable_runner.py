@@ -16,8 +16,8 @@ import pytest
 
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS
 from pipeline.settings.paths import SAMPLE_DATA
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 from tests.conftest import ROOT, run_runner
 from tests.integration.conftest import free_port
 

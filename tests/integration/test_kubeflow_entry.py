@@ -11,8 +11,8 @@ from orchestration.kubeflow import entry, invocation
 from orchestration.kubeflow.compiler import compile_kubeflow
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 
 pytestmark = pytest.mark.integration
 

@@ -23,8 +23,8 @@ from pipeline.fingerprint import NODES
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
+from runs.exit_status import Status
 from runs.result import results
-from runs.status import Status
 from serving.versions.publish import PushStatus
 from serving.versions.store import VersionStore
 from tests.conftest import SmokeRun

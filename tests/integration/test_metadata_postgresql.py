@@ -15,9 +15,9 @@ from ml_metadata.proto import metadata_store_pb2
 from pipeline.metadata_connection import connection_config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
+from runs.exit_status import Status
 from runs.metadata_store import metadata_of
 from runs.result import RunResult
-from runs.status import Status
 
 PASSWORD = "sesame"
 _RECORDED = {"status", "accuracy", "started_at", "finished_at"}

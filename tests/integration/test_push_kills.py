@@ -20,7 +20,7 @@ from pathlib import Path
 from serving.versions import settling
 from serving.versions.publish import publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
+from serving.versions.prune import prune
 from serving.versions.store import VersionStore
 settling.SETTLE_SECONDS = 0.0
 base, work = Path(sys.argv[1]), Path(sys.argv[2])

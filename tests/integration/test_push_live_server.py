@@ -17,13 +17,13 @@ import tensorflow as tf
 from docker.types import Mount
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from cli.model_versions import listing
+from cli.tables.versions import listing
 from components.pusher.live_check import LiveCheckError, check_live_server
 from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.versions.labels import move_label
+from serving.versions.prune import prune
 from serving.versions.publish import publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.store import VersionStore
 from tests.integration.conftest import StartModelServer, free_port

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.fingerprint import NODES
 from pipeline.settings.paths import ROOT
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from serving.versions.store import VersionStore
 from tests.integration.soak_results import write_result
 

@@ -18,8 +18,8 @@ from pipeline import fingerprint
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT, SAMPLE_DATA
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from data.spans import IMAGES_FILE, LABELS_FILE
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from tests.orchestration.schedule.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.integration

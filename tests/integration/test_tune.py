@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.modeling.warm_start import exported_weights
 from pipeline.settings.load import load_config
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 from tests.conftest import run_runner
 
 pytestmark = pytest.mark.integration

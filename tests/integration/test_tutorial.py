@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runs.status import Status
+from runs.exit_status import Status
 from serving.launch.base import DEFAULT_IMAGE
 from tests.conftest import SmokeRun
 from tests.integration.conftest import free_port

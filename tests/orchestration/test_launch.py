@@ -21,8 +21,8 @@ from pipeline.settings.errors import UsageError
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import SAMPLE_DATA, SCHEMA_FILE
 from runs import executions
+from runs.exit_status import NodeState, Status
 from runs.rebuild import result_from_metadata
-from runs.status import NodeState, Status
 
 RUN_ID = "monday"
 CANCELED = metadata_store_pb2.Execution.CANCELED

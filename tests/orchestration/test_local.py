@@ -6,7 +6,7 @@ from pathlib import Path
 from orchestration.local import new_result, run_pipeline
 from orchestration.progress import Progress
 from pipeline.settings.load import load_config
-from runs.status import Status
+from runs.exit_status import Status
 
 
 def test_runs_that_fail_before_their_first_node_do_not_pile_up(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from orchestration.terminal import Terminal
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
 from runs import executions, rebuild
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 
 @pytest.fixture

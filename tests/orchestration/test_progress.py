@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from orchestration.progress import Progress
+from runs.exit_status import NodeState
 from runs.result import NodeResult
-from runs.status import NodeState
 
 
 class Terminal(io.StringIO):

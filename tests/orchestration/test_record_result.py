@@ -23,8 +23,8 @@ from orchestration.ir import read_ir, write_ir
 from orchestration.terminal import Terminal
 from pipeline.settings.paths import SAMPLE_DATA
 from runs import executions, rebuild
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 RUN_ID = "monday"
 

@@ -11,8 +11,8 @@ from data.quarantine import quarantine
 from orchestration.run_metrics import write_run_metrics
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionStore
 from tests.conftest import ROOT

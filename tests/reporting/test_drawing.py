@@ -7,8 +7,8 @@ import pytest
 from reporting.drawing import Drawing, drawings, in_words, summary
 from reporting.graph import picture
 from reporting.page import PicturedNode
+from runs.exit_status import NodeState
 from runs.result import NodeResult
-from runs.status import NodeState
 
 UPSTREAM = {"ExampleGen": set(), "Served": set(), "Train": {"ExampleGen"}, "Push": {"Train"}}
 STATES = (NodeState.DONE, NodeState.CACHED, NodeState.FAILED, NodeState.SKIPPED)

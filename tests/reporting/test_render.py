@@ -9,8 +9,8 @@ import pytest
 
 from reporting.page import HistoryPage, Page, ReadSpan
 from reporting.render import render_history, render_page
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from tests.reporting.conftest import Reported
 
 

@@ -12,8 +12,8 @@ from cli import report
 from orchestration.compiler import compile_pipeline
 from pipeline.settings.errors import UsageError
 from reporting.write import attach_report, write_report
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from tests.conftest import ROOT, SmokeRun, run_runner
 from tests.reporting.conftest import Reported
 

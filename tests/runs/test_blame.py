@@ -9,8 +9,8 @@ import pytest
 from data import spans
 from data.quarantine import quarantined
 from runs.blame import settle_blame
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 
 MISSED = "accuracy on the held-out part of span-3 is 0.1, required is at least 0.4"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from runs.exit_status import Status
 from runs.history import identical_run, repeat
 from runs.result import RunResult
-from runs.status import Status
 
 
 def a_run(run_id: str = "b", fingerprint: str = "same", **values) -> RunResult:

@@ -22,9 +22,9 @@ from orchestration import launch
 from pipeline.settings.errors import UsageError
 from pipeline.settings.paths import SCHEMA_FILE
 from runs import executions, retention
+from runs.exit_status import NodeState, Status
 from runs.rebuild import result_from_metadata
 from runs.result import RunResult
-from runs.status import NodeState, Status
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionStore
 from tests.components.conftest import BEAM_PIPELINE_ARGS

@@ -16,8 +16,8 @@ from cli.summary import print_summary
 from components.infra_validator.blessing import Blessing, write_blessing
 from pipeline.settings.config import Config
 from runs import verdict
+from runs.exit_status import Status
 from runs.result import ClassQuality, RunResult
-from runs.status import Status
 
 
 @pytest.fixture

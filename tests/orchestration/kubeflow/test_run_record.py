@@ -14,8 +14,8 @@ from data.quarantine import quarantined
 from data.refusal import DataRefused
 from orchestration.kubeflow.run_record import Step, StepRecorder, run_id_of
 from pipeline.modeling.features import CLASS_LABELS
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult
-from runs.status import NodeState, Status
 
 RUN = "3f0e"
 

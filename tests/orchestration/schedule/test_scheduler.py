@@ -22,8 +22,8 @@ from orchestration.schedule.model_schedule import ModelSchedule
 from orchestration.schedule.scheduler import Scheduler
 from orchestration.schedule.state import DueRun, ScheduleState
 from pipeline.settings.config import Config
+from runs.exit_status import Status
 from runs.result import results
-from runs.status import Status
 
 Eventually = Callable[[Callable[[], bool]], None]
 

@@ -17,8 +17,8 @@ from orchestration.schedule.scheduler import Scheduler
 from orchestration.schedule.webhook import Webhook
 from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
+from runs.exit_status import Status
 from runs.result import RunResult
-from runs.status import Status
 from tests.conftest import ROOT
 from tests.orchestration.schedule.receiver import Receiver, receiving
 

@@ -12,9 +12,9 @@ from serving.versions.labels import (
     move_label,
     read_labels,
 )
+from serving.versions.prune import prune
 from serving.versions.publish import publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.store import VersionStore
 

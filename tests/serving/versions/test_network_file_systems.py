@@ -12,9 +12,9 @@ from serving.versions import mounted_storage
 from serving.versions import store as store_module
 from serving.versions.file_systems import network_file_system
 from serving.versions.mounted_storage import MountedStorage
+from serving.versions.prune import prune
 from serving.versions.publish import PushStatus, publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionState, VersionStore

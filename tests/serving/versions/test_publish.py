@@ -16,9 +16,9 @@ import pytest
 from serving.versions import local_storage
 from serving.versions.labels import UnknownVersionError, move_label, read_labels
 from serving.versions.permissions import Permissions
+from serving.versions.prune import prune
 from serving.versions.publish import PublishOutcome, PushStatus, publish
 from serving.versions.record import Pushed, checksums_of
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionState, VersionStore

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from serving.versions.prune import prune
 from serving.versions.publish import PublishOutcome, PushStatus, publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionState, VersionStore

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from serving.versions.prune import prune
 from serving.versions.publish import PushStatus, publish
 from serving.versions.record import Pushed
-from serving.versions.retention import prune
 from serving.versions.rollback import roll_back
 from serving.versions.signature import KeyFileError, SignatureError, Signer, Verifier
 from serving.versions.storage import PublishError
