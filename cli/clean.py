@@ -91,7 +91,7 @@ def _as_text(cleaning: "Cleaning", dry_run: bool) -> str:
     if not cleaning.doomed:
         return f"{would_remove} nothing"
     total = sum(cleaning.sizes.values()) / 1e6
-    lines = [f"{would_remove} {total:.1f} MB; {len(cleaning.kept_runs)} runs stay"]
+    lines = [f"{would_remove} {total:.1f} MB; runs that stay: {len(cleaning.kept_runs)}"]
     lines += [
         f"  {kind:<16}{len(paths):>6}{cleaning.sizes[kind] / 1e6:>10.1f} MB"
         for kind, paths in cleaning.doomed.items()

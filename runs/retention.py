@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RUN_CONTEXT = "pipeline_run"
+# What TFX leaves beside a node's outputs after every run.
+_SCRATCH = "scratch folders"
 # Logs of runs are named after these, and the ids of runs have their date in them.
 _DATED = re.compile(r"\d{4}-?\d{2}-?\d{2}")
 # A file that is being written has its temporary name for seconds.
@@ -81,7 +83,7 @@ def clean_after_run(
     except (Exception, KeyboardInterrupt) as error:
         logger.warning("%s was not cleaned: %s: %s", workdir, type(error).__name__, error)
         return
-    if cleaning.doomed:
+    if cleaning.doomed.keys() - {_SCRATCH}:
         logger.info("removed from %s: %s", workdir, cleaning)
     for failure in cleaning.failures:
         logger.warning(failure)
@@ -121,7 +123,7 @@ def clean(
         if store:
             outputs, scratch = _outputs(workdir.resolve() / "pipeline_root", store, kept)
             doomed["artifacts"] = outputs
-            doomed["scratch folders"] = scratch
+            doomed[_SCRATCH] = scratch
         doomed = {kind: paths for kind, paths in doomed.items() if paths}
         sizes = {kind: sum(map(_size, paths)) for kind, paths in doomed.items()}
         if store and outputs and not dry_run:

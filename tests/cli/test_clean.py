@@ -29,7 +29,7 @@ def test_a_dry_run_removes_nothing_and_the_same_call_without_it_does(workdir: Pa
     arguments = ("clean", "--workdir", str(workdir), "--set", "retention.runs=1")
     shown = run_runner(*arguments, "--dry-run")
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("would remove 0.0 MB; 1 runs stay\n  runs ")
+    assert shown.stdout.startswith("would remove 0.0 MB; runs that stay: 1\n  runs ")
     assert len(runs(workdir)) == 3
     done = json.loads(run_runner(*arguments, "--json").stdout)
     assert done["dry_run"] is False
