@@ -1,7 +1,6 @@
-"""Coverage-guided fuzzing of what reads a client's bytes (with atheris, which is not installed).
+"""Coverage-guided fuzzing of what reads a client's bytes (with atheris, of the group `fuzz`).
 
-    uv pip install atheris
-    python -m benchmarks.fuzz json --seconds 1200     (or: http, tensor)
+    uv run --group fuzz python -m benchmarks.fuzz json --seconds 1200     (or: http, tensor)
 
 Starts from the recorded requests, and keeps what it learns under `var/fuzz/<target>`. An input that
 breaks a property ends the run and is written to `var/fuzz/<target>-find`: make a test of it.
@@ -171,7 +170,7 @@ def main() -> None:
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=1200)
     options = parser.parse_args()
-    import atheris  # type: ignore[import-untyped]
+    import atheris
 
     with atheris.instrument_imports(include=["serving.model_server"]):
         check = TARGETS[options.target]()
