@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from runs.result import Status
+from runs.exit_status import Status
 
 
 class Attempt(BaseModel):

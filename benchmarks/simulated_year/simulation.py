@@ -23,7 +23,8 @@ from benchmarks.simulated_year.supplier import Supplier
 from data.quarantine import quarantined
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
-from runs.result import RunResult, Status
+from runs.result import RunResult
+from runs.exit_status import Status
 from serving.client.rest_client import RestClient
 from serving.launch.base import Launch
 from serving.launch.process import EmbeddedServer
@@ -263,7 +264,7 @@ class Simulation:
 
     def _problems_of_push(self, attempt: Attempt) -> list[str]:
         with closing(RestClient(self._server.rest_url, self.config.serving.model_name)) as client:
-            live = [found.version for found in client.status() if found.state == "AVAILABLE"]
+            live = [found.version for found in client.status() if found.is_available]
         newest = max(live, default=None)
         return [] if newest == attempt.version else [f"the server serves {newest}"]
 
