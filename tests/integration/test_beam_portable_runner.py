@@ -40,7 +40,7 @@ def beam_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BeamServ
     pool_port = free_port()
     job_service = ["apache_beam.runners.portability.local_job_service_main", "--port=0"]
     job_service += [f"--port_file={port_file}", f"--staging_dir={folder / 'staging'}"]
-    worker = ROOT / "pipeline" / "orchestration" / "beam_worker.py"
+    worker = ROOT / "orchestration" / "beam_worker.py"
     worker_pool = ["apache_beam.runners.worker.worker_pool_main", f"--service_port={pool_port}"]
     worker_pool += [f"--container_executable={worker}"]
     python = Path(sys.executable).parent
