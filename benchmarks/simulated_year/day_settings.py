@@ -14,7 +14,7 @@ _RENAMED_CLASS = "Sneaker"
 
 # What an operator types wrong in the curated schema: all labels but 9, all pictures but dark ones.
 _SCHEMA_MISTAKES = (("max: 9", "max: 8"), ("max: 255.0", "max: 25.5"))
-_THRESHOLD_TYPOS = ("min_accuracy", "min_class_recall")
+_THRESHOLD_TYPOS = ("min_accuracy", "min_class_recall", "min_span_accuracy")
 
 
 def write_settings(file: Path, day: Day, *, workdir: Path, root: Path, live_server: str) -> None:
