@@ -95,6 +95,7 @@ def run_pipeline(
 
 def _run_alone(config: Config, result: RunResult, progress: Progress, redo: Redo | None) -> None:
     try:
+        history.close_killed_runs(config.runs_dir)
         _run_or_repeat(config, result, progress, redo)
     except DataRefused as refused:
         result.finish(Status.DATA_REFUSED, refused.reasons)

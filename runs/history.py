@@ -1,8 +1,9 @@
-"""Finds out whether a run would only repeat an earlier one."""
+"""Finds out whether a run would only repeat an earlier one, and which ones came to no end."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
-from runs.exit_status import Status
+from runs.exit_status import NodeState, Status
 from runs.result import RunResult, results
 
 
@@ -52,3 +53,29 @@ def repeat(earlier: RunResult, result: RunResult) -> None:
     result.report = earlier.report
     status = earlier.status if earlier.status.is_refusal else Status.UP_TO_DATE
     result.finish(status, earlier.reasons)
+
+
+def close_killed_runs(runs_dir: Path) -> None:
+    """Says of every run that came to no end where it was killed.
+
+    The caller makes sure that no run is at work.
+
+    Args:
+        runs_dir: where results are kept.
+
+    Raises:
+        OSError: a result cannot be written.
+    """
+    for killed in results(runs_dir):
+        if killed.finished_at:
+            continue
+        written = (runs_dir / f"{killed.run_id}.json").stat().st_mtime
+        done = (NodeState.DONE, NodeState.CACHED)
+        unfinished = next((node for node in killed.nodes if node.state not in done), None)
+        where = f" during {unfinished.id}" if unfinished else ""
+        if unfinished:
+            unfinished.state = NodeState.FAILED
+        reason = f"the run came to no end: its process was killed{where}, or the machine went down"
+        killed.finish(Status.FAILED, [reason])
+        killed.finished_at = datetime.fromtimestamp(written, UTC)
+        killed.write(runs_dir)

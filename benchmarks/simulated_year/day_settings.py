@@ -47,7 +47,7 @@ def write_settings(file: Path, day: Day, *, workdir: Path, root: Path, live_serv
             "max_accuracy_drop": 0.2,
         },
         "infra_validation": {"model_server": "embedded"},
-        "push": {"live_server": live_server, "live_timeout_seconds": 20.0},
+        "push": {"live_server": live_server, "live_timeout_seconds": 30.0},
     }
     if Accident.TYPO in day.accidents:
         settings["evaluation"][_one_of(_THRESHOLD_TYPOS, day)] = TYPO

@@ -58,12 +58,12 @@ def _mount(*arguments: str) -> bool:
     return not subprocess.run(["mount", *arguments], capture_output=True).returncode
 
 
-def size_of(folder: Path) -> int:
-    """Returns how many bytes the files below a folder hold; what vanishes meanwhile is left out."""
+def size_of(path: Path) -> int:
+    """Returns the bytes of a file, or of all below a folder, without what vanishes meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
+    for file in (path, *path.rglob("*")):
         try:
-            total += path.lstat().st_size if path.is_file() else 0
+            total += file.lstat().st_size if file.is_file() else 0
         except FileNotFoundError:
             continue
     return total

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchmarks.simulated_year.day_settings import TYPO
 from benchmarks.simulated_year.plan import Accident
 from benchmarks.simulated_year.reports import Attempt
-from runs.result import Status
+from runs.exit_status import Status
 
 FULL = ("No space left", "File too large", "is full")
 

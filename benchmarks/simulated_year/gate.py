@@ -59,9 +59,13 @@ class Gate:
         while True:
             try:
                 caller, _ = listener.accept()
-                server = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                caller.close()
+                continue
             for source, sink in ((caller, server), (server, caller)):
                 threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 

@@ -115,14 +115,16 @@ def _size(random: np.random.Generator, smallest: int = _SPAN_SIZES[0]) -> int:
 
 
 def _with(day: Day, accident: Accident, variant: float, random: np.random.Generator) -> Day:
-    deliveries = day.deliveries
-    if accident is Accident.EMPTY:
-        deliveries = ()
+    unsound = [delivery for delivery in day.deliveries if delivery.kind]
+    sound = [delivery for delivery in day.deliveries if not delivery.kind]
+    if accident is Accident.EMPTY and not unsound:
+        sound = []
+    elif accident is Accident.HALF_COPIED and not sound:
+        sound = [Delivery(_size(random))]
     elif accident in UNSOUND:
         smallest = _SMALLEST_SHUFFLED if accident is Accident.SHUFFLED else _SPAN_SIZES[0]
-        bad = Delivery(_size(random, smallest), accident)
+        unsound.append(Delivery(_size(random, smallest), accident))
         # Alone, or together with what arrives anyway.
-        deliveries = (bad,) if variant < 0.5 else (*deliveries, bad)
-    return replace(
-        day, deliveries=deliveries, accidents=day.accidents | {accident}, variant=variant
-    )
+        sound = sound if variant < 0.5 else []
+    accidents = (day.accidents | {accident}) - ({Accident.EMPTY} if sound or unsound else set())
+    return replace(day, deliveries=(*sound, *unsound), accidents=accidents, variant=variant)

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from runs.result import Status
+from runs.exit_status import Status
 
 
 class Attempt(BaseModel):
@@ -37,6 +37,7 @@ class DayReport(BaseModel):
         by_hand: those of them that a person had to name.
         workdir_megabytes: of all files in the workdir, in the evening.
         examples_megabytes: those of them that are copies of the data, which grows.
+        metadata_megabytes: those of them that are the metadata.
         problems: what is not as it must be.
     """
 
@@ -48,6 +49,7 @@ class DayReport(BaseModel):
     by_hand: list[int] = Field(default_factory=list)
     workdir_megabytes: float = 0.0
     examples_megabytes: float = 0.0
+    metadata_megabytes: float = 0.0
     problems: list[str] = Field(default_factory=list)
 
     @property

@@ -23,7 +23,8 @@ from benchmarks.simulated_year.supplier import Supplier
 from data.quarantine import quarantined
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
-from runs.result import RunResult, Status
+from runs.exit_status import Status
+from runs.result import RunResult
 from serving.client.rest_client import RestClient
 from serving.launch.base import Launch
 from serving.launch.process import EmbeddedServer
@@ -257,13 +258,13 @@ class Simulation:
         ]
         if self._last.status is Status.PUSHED:
             report.problems += self._problems_of_push(self._last)
-        examples = self._workdir / "pipeline_root" / "IdxExampleGen"
-        report.workdir_megabytes = round(size_of(self._workdir) / 1e6, 2)
-        report.examples_megabytes = round(size_of(examples) / 1e6, 2)
+        report.workdir_megabytes = _megabytes(self._workdir)
+        report.examples_megabytes = _megabytes(self._workdir / "pipeline_root" / "IdxExampleGen")
+        report.metadata_megabytes = _megabytes(*self._workdir.glob("metadata.sqlite*"))
 
     def _problems_of_push(self, attempt: Attempt) -> list[str]:
         with closing(RestClient(self._server.rest_url, self.config.serving.model_name)) as client:
-            live = [found.version for found in client.status() if found.state == "AVAILABLE"]
+            live = [found.version for found in client.status() if found.is_available]
         newest = max(live, default=None)
         return [] if newest == attempt.version else [f"the server serves {newest}"]
 
@@ -334,6 +335,10 @@ class Simulation:
             clock=clock,
             largest_file=largest_file,
         )
+
+
+def _megabytes(*paths: Path) -> float:
+    return round(sum(map(size_of, paths)) / 1e6, 2)
 
 
 def _growth(reports: Sequence[DayReport]) -> list[str]:

@@ -32,7 +32,7 @@ from tfx.types.standard_component_specs import (
 from tfx.utils import json_utils
 from tfx_bsl.public.proto import slicing_spec_pb2
 
-from components.idx_example_gen.output import new_spans
+from components.idx_example_gen.output import new_spans, read_spans
 from components.span_distribution_validator.likelihood import explained_by_chance
 from data.layout import origin_of
 
@@ -81,12 +81,18 @@ class Executor(executor.Executor):
     ) -> execution_result_pb2.ExecutorOutput:
         """Writes the anomalies of each new span against the baseline, under `Split-span-N`.
 
-        Without new spans the whole splits are compared.
+        Without new spans the whole splits are compared. Where no baseline is given although there
+        are spans that were served from, all that is read now stands in for it.
 
         Raises:
             ValueError: the statistics were not sliced by origin.
         """
-        spans = new_spans(input_dict.get(EXAMPLES_KEY) or [])
+        examples = input_dict.get(EXAMPLES_KEY) or []
+        spans = new_spans(examples)
+        served_from = set(read_spans(examples)) - set(spans)
+        if spans and served_from and not input_dict.get(BASELINE_STATISTICS_KEY):
+            # What is served has other classes, or no statistics; its data is read again now.
+            input_dict = {**input_dict, BASELINE_STATISTICS_KEY: input_dict[STATISTICS_KEY]}
         if not spans or not input_dict.get(BASELINE_STATISTICS_KEY):
             return super().Do(input_dict, output_dict, exec_properties)
         found = artifact_utils.get_single_instance(output_dict[ANOMALIES_KEY])
@@ -134,8 +140,10 @@ def _drop_chance(
     """Takes out what chance explains, and says of the rest how little it does."""
     for info in anomalies.drift_skew_info:
         name = ".".join(info.path.step)
+        if name not in anomalies.anomaly_info:
+            continue
         chance = explained_by_chance(info, own, baseline)
-        if name not in anomalies.anomaly_info or chance is None:
+        if chance is None:
             continue
         if chance.is_likely:
             del anomalies.anomaly_info[name]

@@ -7,8 +7,9 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from components.span_distribution_validator import chance
 
-# Below this, chance is no explanation: one false alarm in a thousand sound spans, for each feature.
-_UNLIKELY = 0.001
+# Below this, chance is no explanation: one false alarm in ten thousand sound spans, for each
+# feature. A span every day and two features: one in fourteen years.
+_UNLIKELY = 1e-4
 
 _NORM = anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY
 _DIVERGENCE = anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runs.exit_status import Status
-from runs.history import identical_run, repeat
-from runs.result import RunResult
+from runs.exit_status import NodeState, Status
+from runs.history import close_killed_runs, identical_run, repeat
+from runs.result import NodeResult, RunResult, results
 
 
 def a_run(run_id: str = "b", fingerprint: str = "same", **values) -> RunResult:
@@ -76,3 +76,36 @@ def test_a_run_that_came_to_no_verdict_is_passed_over(tmp_path: Path, status: St
 def test_a_different_fingerprint_is_a_different_run(tmp_path: Path) -> None:
     a_run("a", fingerprint="other", status=Status.PUSHED, version=5).write(tmp_path)
     assert identical_run(tmp_path, a_run(baseline_version=5)) is None
+
+
+def test_a_run_that_was_killed_is_given_its_reason_and_its_end(tmp_path: Path) -> None:
+    nodes = [
+        NodeResult(id="Transform", state=NodeState.CACHED),
+        NodeResult(id="Trainer", state=NodeState.PENDING),
+        NodeResult(id="Evaluator", state=NodeState.PENDING),
+    ]
+    a_run("killed", nodes=nodes).write(tmp_path)
+    a_run("before its first node").write(tmp_path)
+    pushed = a_run("pushed")
+    pushed.finish(Status.PUSHED)
+    pushed.write(tmp_path)
+
+    close_killed_runs(tmp_path)
+    found = {result.run_id: result for result in results(tmp_path)}
+    assert found["pushed"] == pushed
+    assert found["killed"].reasons == [
+        "the run came to no end: its process was killed during Trainer, or the machine went down"
+    ]
+    assert [node.state for node in found["killed"].nodes] == [
+        NodeState.CACHED,
+        NodeState.FAILED,
+        NodeState.SKIPPED,
+    ]
+    [reason] = found["before its first node"].reasons
+    assert "was killed, or" in reason
+    assert all(result.finished_at for result in found.values())
+
+
+def test_without_results_no_run_was_killed(tmp_path: Path) -> None:
+    close_killed_runs(tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -38,7 +38,9 @@ def _statistics(folder: Path, span: int, slices: dict[str, list[int]]):
     return artifact
 
 
-def _found(executor, tmp_path: Path, current, baseline, new: list[int]) -> dict[str, int]:
+def _found(
+    executor, tmp_path: Path, current, baseline, new: list[int], trusted: list[int] | None = None
+) -> dict[str, int]:
     config = distribution_validator_pb2.DistributionValidatorConfig()
     feature = config.default_slice_config.feature.add()
     feature.path.step.append("label")
@@ -47,16 +49,18 @@ def _found(executor, tmp_path: Path, current, baseline, new: list[int]) -> dict[
     anomalies.uri = str(tmp_path / "anomalies")
     examples = standard_artifacts.Examples()
     examples.set_string_custom_property("new_spans", json.dumps(new))
+    examples.set_string_custom_property("spans", json.dumps([*(trusted or []), *new]))
+    before = [baseline] if baseline else []
     executor.Do(
-        {"statistics": [current], "baseline_statistics": [baseline], "examples": [examples]},
+        {"statistics": [current], "baseline_statistics": before, "examples": [examples]},
         {"anomalies": [anomalies]},
         {
             "distribution_validator_config": config,
             "include_split_pairs": json.dumps([["train", "train"]]),
         },
     )
-    found: dict[str, int] = anomalies.get_json_value_custom_property("blessed")
-    return found
+    found: dict[str, int] | None = anomalies.get_json_value_custom_property("blessed")
+    return found or {}
 
 
 @pytest.fixture
@@ -78,6 +82,15 @@ def test_each_new_span_is_judged_alone_and_no_other(tmp_path: Path, baseline) ->
     current = _statistics(tmp_path / "current", 4, slices)
     found = _found(Executor(), tmp_path, current, baseline, [3, 4])
     assert found == {"span-3": 1, "span-4": 0}
+
+
+@pytest.mark.parametrize(("trusted", "found"), [([2], {"span-3": 0, "span-4": 1}), ([], {"train": 2})])
+def test_while_what_is_served_is_no_baseline_the_data_it_was_served_from_is_one(
+    tmp_path: Path, trusted: list[int], found: dict[str, int]
+) -> None:
+    slices = {"origin_span-2": NATURAL * 5, "origin_span-3": SHIFTED, "origin_span-4": NATURAL}
+    current = _statistics(tmp_path / "current", 4, slices)
+    assert _found(Executor(), tmp_path, current, None, [3, 4], trusted) == found
 
 
 @pytest.mark.parametrize(("images", "blessed"), [(18, 1), (540, 0)])
