@@ -3,6 +3,7 @@
 `filelock` has no lock that several may share and does not name the holder, so this is `flock`.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -86,6 +87,8 @@ def holder_of(path: Path) -> str:
 @contextmanager
 def _hold(workdir: Path, kind: str, *, shared: bool, wait: bool) -> Iterator[None]:
     path = workdir / f"{kind}.lock"
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is where a lock file must be", str(path))
     try:
         with locked(path, shared=shared, wait=False) as descriptor:
             _sign(descriptor)

@@ -1,6 +1,9 @@
 """Runs the pipeline on this machine, unless there is nothing to do; imports nothing heavy."""
 
+import errno
 import logging
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -26,6 +29,9 @@ from serving.versions.store import VersionStore
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
 
+
+# What SQLite says through ML Metadata, in the middle of a query.
+_SQLITE_FULL = "database or disk is full"
 
 _FROM_THE_RECORD = (Status.UP_TO_DATE, *(status for status in Status if status.is_refusal))
 
@@ -82,6 +88,8 @@ def run_pipeline(
         result.finish(Status.BUSY, [str(busy)])
     except OSError as error:
         result.finish(Status.FAILED, [sentence(error)])
+        with suppress(OSError):
+            result.write(config.runs_dir)
     write_run_metrics(config, result)
 
 
@@ -155,7 +163,10 @@ def sentence(error: BaseException) -> str:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     if isinstance(error, DatasetError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    text = str(error)
+    if _SQLITE_FULL in text:
+        return f"{os.strerror(errno.ENOSPC)}: the metadata could not be written"
+    return f"{type(error).__name__}: {text}"
 
 
 def _report(config: Config, result: RunResult, progress: Progress) -> None:

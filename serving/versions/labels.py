@@ -47,6 +47,8 @@ def read_labels(store: VersionStore) -> Labels | None:
     try:
         text = store.storage.read(_LABELS)
         return Labels.model_validate_json(text) if text is not None else None
+    except NotADirectoryError:
+        raise  # a base directory that is a file is not damage, but a mistake
     except store.storage.unreadable as error:
         logger.warning(
             "%s cannot be read, labels are taken from %s: %s",

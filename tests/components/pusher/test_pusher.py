@@ -88,9 +88,8 @@ def push(store: VersionStore) -> Push:
             Executor(context).Do(inputs, {"pushed_model": [pushed]}, properties)
         finally:
             if pushed.get_string_custom_property("status"):
-                assert pushed.get_int_custom_property("pushed") == int(
-                    read_result(pushed).status is PushStatus.PUSHED
-                )
+                is_pushed = read_result(pushed).is_pushed
+                assert pushed.get_int_custom_property("pushed") == int(is_pushed)
         return read_result(pushed)
 
     return run
@@ -271,7 +270,7 @@ def test_a_version_that_the_live_server_gives_up_is_rolled_back(
     assert [version.number for version in store.served()] == [good.version]
 
 
-def test_a_version_that_no_live_server_answers_for_is_rolled_back(
+def test_a_live_server_that_is_silent_leaves_the_version_unconfirmed(
     store: VersionStore, bless: Bless, push: Push
 ) -> None:
     result = push(
@@ -281,8 +280,39 @@ def test_a_version_that_no_live_server_answers_for_is_rolled_back(
         model_name="fashion_mnist",
     )
 
+    assert result.status is PushStatus.PUSHED_UNCONFIRMED
+    assert "could not be asked" in result.reasons[0]
+    assert [version.number for version in store.served()] == [result.version]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b'{"error": "Could not find any versions of model fashion_mnist"}'),
+        (503, b"overloaded"),
+        (200, b'{"model_version_status": []}'),
+    ],
+)
+def test_a_live_server_that_answers_and_does_not_serve_it_takes_the_version_back(
+    store: VersionStore, bless: Bless, push: Push, status: int, body: bytes
+) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        settings = {"live_timeout_seconds": 0.3, "model_name": "fashion_mnist"}
+        result = push(bless(), live_server=address, **settings)
+        server.shutdown()
     assert result.status is PushStatus.ROLLED_BACK
-    assert "no model server answers" in result.reasons[0]
     assert store.served() == []
 
 
