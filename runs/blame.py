@@ -1,7 +1,9 @@
 """Which spans a refusal is put down to; nothing is quarantined without evidence against it."""
 
+import re
 from pathlib import Path
 
+from data.layout import origin_of
 from data.quarantine import QuarantineError, quarantine
 from runs.exit_status import Status
 from runs.result import RunResult, results
@@ -40,12 +42,17 @@ def settle_blame(data_root: Path, runs_dir: Path, result: RunResult) -> None:
     if stays and unproven and stays not in result.reasons:
         result.reasons.append(stays)
     result.blamed_spans = suspects
-    reason = "; ".join(result.reasons)
     for span in suspects:
         try:
-            quarantine(data_root, span, reason)
+            quarantine(data_root, span, "; ".join(_about(span, result.reasons)))
         except (OSError, QuarantineError) as error:
             result.reasons.append(f"span {span} could not be quarantined: {error}")
+
+
+def _about(span: int, reasons: list[str]) -> list[str]:
+    """The sentences that name a span by its origin or its folder; all, where none does."""
+    named = re.compile(rf"({re.escape(origin_of(span))}|spans/{span})(?!\d)")
+    return [reason for reason in reasons if named.search(reason)] or reasons
 
 
 def _has_passed(runs_dir: Path, result: RunResult) -> bool:

@@ -43,6 +43,21 @@ def test_refused_data_is_put_down_to_the_spans_that_the_refusal_names(root: Path
     }
 
 
+def test_each_span_is_quarantined_for_its_own_reasons(root: Path) -> None:
+    for value in range(4, 12):
+        spans.add(root, np.full([4, 28, 28], value, np.uint8), np.zeros(4, np.uint8))
+    one = "/data/spans/1/images-idx3-ubyte.gz: truncated"
+    drift = "split span-11, feature mean_pixel: too far"
+    everywhere = "split train, feature label: Out-of-range values"
+    refused = ended(root, "b", Status.DATA_REFUSED, one, drift, everywhere, blamed_spans=[1, 2, 11])
+    settle(root, refused)
+    assert {n: q.reason for n, q in quarantined(root).items()} == {
+        1: one,
+        2: f"{one}; {drift}; {everywhere}",
+        11: drift,
+    }
+
+
 def test_refused_data_that_names_no_span_keeps_the_data_and_says_where_to_look(root: Path) -> None:
     refused = ended(root, "b", Status.DATA_REFUSED, "label: out of domain", new_spans=[3])
     settle(root, refused)
