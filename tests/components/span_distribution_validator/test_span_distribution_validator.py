@@ -84,7 +84,9 @@ def test_each_new_span_is_judged_alone_and_no_other(tmp_path: Path, baseline) ->
     assert found == {"span-3": 1, "span-4": 0}
 
 
-@pytest.mark.parametrize(("trusted", "found"), [([2], {"span-3": 0, "span-4": 1}), ([], {"train": 2})])
+@pytest.mark.parametrize(
+    ("trusted", "found"), [([2], {"span-3": 0, "span-4": 1}), ([], {"train": 2})]
+)
 def test_while_what_is_served_is_no_baseline_the_data_it_was_served_from_is_one(
     tmp_path: Path, trusted: list[int], found: dict[str, int]
 ) -> None:
