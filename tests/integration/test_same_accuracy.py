@@ -13,6 +13,7 @@ import pytest
 
 from orchestration import launch
 from orchestration.compiler import compile_pipeline
+from orchestration.freshness import Orchestrator, origin_of
 from orchestration.ir import write_ir
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
@@ -37,10 +38,10 @@ def test_nodes_in_processes_of_their_own_give_the_model_of_a_local_run(
     workdir, ir_path = tmp_path / "var", tmp_path / "pipeline.ir.json"
     workdir.mkdir()
     shutil.copy(smoke_run.workdir / "metadata.sqlite", workdir)
-    ir = compile_pipeline(
-        load_config("smoke", workdir=workdir, infra_validation__model_server="embedded")
-    )
-    write_ir(ir, ir_path)
+    config = load_config("smoke", workdir=workdir, infra_validation__model_server="embedded")
+    ir = compile_pipeline(config)
+    origin = origin_of(config, Orchestrator.AIRFLOW, executions.node_ids(ir), None)
+    write_ir(ir, ir_path, origin.model_dump(mode="json"))
     run = executions.with_run_id(ir, "other")
     ids = executions.node_ids(ir)
     for node_id in ids[: ids.index("Trainer")]:
