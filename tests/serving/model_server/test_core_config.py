@@ -269,12 +269,12 @@ def test_a_reload_that_waits_holds_up_no_other(
 ) -> None:
     (tmp_path / "empty").mkdir()
     core = start(model(base))
+    empty = model(tmp_path / "empty", "empty")
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(
-            refusal_of,
-            lambda: core.reload_config(config(model(base) + model(tmp_path / "empty", "empty"))),
-        )
-        core.reload_config(config(model(base) + model(base, "other")))
+        waiting = pool.submit(refusal_of, lambda: core.reload_config(config(model(base) + empty)))
+        while "empty" not in core._models:
+            time.sleep(0.01)
+        core.reload_config(config(model(base) + empty + model(base, "other")))
         with core.servable("other") as servable:
             assert servable.version == 2
         code, message = waiting.result(30)
