@@ -3,8 +3,7 @@
 A limit that is right for a thousand images is far too tight for forty.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,22 +29,27 @@ class Histogram:
         return np.interp(at, self.edges, total / total[-1])
 
 
-def of_infinity_norm(distance: float, shares: Sequence[float], count: int) -> float:
-    """The probability that the share of any value differs by `distance` or more.
+def of_shares(counts: Mapping[str, float], shares: Mapping[str, float]) -> float:
+    """The probability that any value is as rare or as frequent as the strangest one is.
 
-    The sum over the values of the binomial's two tails, which is an upper bound.
+    Each value's count has a binomial distribution; the smallest of their two-sided tails is
+    multiplied by the number of values (Bonferroni), which is an upper bound.
 
     Args:
-        distance: the largest difference between shares.
+        counts: of each value in the span.
         shares: of each value in the baseline.
-        count: how many examples the span has.
     """
+    total = round(sum(counts.values()))
+    values = shares.keys() | counts.keys()
     tails = (
-        stats.binom.sf(math.ceil(count * (share + distance)) - 1, count, share)
-        + stats.binom.cdf(math.floor(count * (share - distance)), count, share)
-        for share in shares
+        2
+        * min(
+            stats.binom.cdf(counts.get(value, 0), total, shares.get(value, 0)),
+            stats.binom.sf(counts.get(value, 0) - 1, total, shares.get(value, 0)),
+        )
+        for value in values
     )
-    return min(1.0, math.fsum(tails))
+    return min(1.0, len(values) * min(tails))
 
 
 def of_jensen_shannon(

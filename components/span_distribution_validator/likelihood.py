@@ -53,9 +53,9 @@ def explained_by_chance(
     measured = info.drift_measurements[0]
     count = _count(sample)
     if measured.type == _NORM and before.HasField("string_stats"):
-        counts = [bucket.sample_count for bucket in before.string_stats.rank_histogram.buckets]
-        shares = [each / sum(counts) for each in counts]
-        return Chance(chance.of_infinity_norm(measured.value, shares, count), count)
+        counts = _counts(before)
+        shares = {value: each / sum(counts.values()) for value, each in counts.items()}
+        return Chance(chance.of_shares(_counts(sample), shares), count)
     if measured.type == _DIVERGENCE and before.HasField("num_stats"):
         standard, quantiles = (_histogram(before, kind) for kind in (_STANDARD, _QUANTILES))
         if standard and quantiles:
@@ -74,6 +74,11 @@ def _feature(
 def _count(feature: statistics_pb2.FeatureNameStatistics) -> int:
     common = getattr(feature, feature.WhichOneof("stats")).common_stats
     return max(1, int(common.num_non_missing))
+
+
+def _counts(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, float]:
+    buckets = feature.string_stats.rank_histogram.buckets
+    return {bucket.label: bucket.sample_count for bucket in buckets}
 
 
 def _histogram(feature: statistics_pb2.FeatureNameStatistics, kind: int) -> chance.Histogram | None:
