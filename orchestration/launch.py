@@ -70,11 +70,24 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
         # The launcher swallows some failures, such as inputs that cannot be resolved.
         return _recorded_outcome(ir, node)
     except BaseException as error:
+        interrupted = _is_interrupt(error)
+        ended_by = KeyboardInterrupt() if interrupted else error
         with open_metadata(ir) as handle:
             execution = find_execution(handle, node)
             if execution:
-                _record_failure(handle, execution, error)
+                _record_failure(handle, execution, ended_by)
+        if interrupted:
+            raise ended_by from error
         raise
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C or SIGTERM is behind an error; Beam wraps it as it does any other."""
+    while error:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def without_cache(ir: pipeline_pb2.Pipeline, node_ids_: Collection[str]) -> None:

@@ -8,7 +8,8 @@ from benchmarks.simulated_year.plan import Accident
 from benchmarks.simulated_year.reports import Attempt
 from runs.exit_status import Status
 
-FULL = ("No space left", "File too large", "is full")
+# The last is what SQLite says of RLIMIT_FSIZE.
+FULL = ("No space left", "File too large", "is full", "disk I/O error")
 
 
 @dataclass(frozen=True)

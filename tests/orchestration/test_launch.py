@@ -153,6 +153,19 @@ def test_an_interrupted_node_says_so_in_the_metadata(ir, monkeypatch: pytest.Mon
     assert result_from_metadata(ir, RUN_ID).status is Status.INTERRUPTED
 
 
+def test_an_interrupt_that_beam_wraps_is_one(ir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrapped(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except BaseException:
+            raise RuntimeError("KeyboardInterrupt [while running 'Analyze']")  # noqa: B904
+
+    monkeypatch.setattr("components.served_model.component.Executor.Do", wrapped)
+    with pytest.raises(KeyboardInterrupt):
+        launch.run_node(executions.with_run_id(ir, RUN_ID), "ServedModel")
+    assert result_from_metadata(ir, RUN_ID).status is Status.INTERRUPTED
+
+
 def test_refused_data_keeps_its_reasons(tmp_path: Path) -> None:
     ir = compile_small(tmp_path, tmp_path / "no data")
     with pytest.raises(DataRefused) as refusal:
