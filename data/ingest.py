@@ -6,7 +6,7 @@
   ``y_train``).
 
 Every defect is found before anything is refused, and one defect refuses everything: nothing is
-dropped silently. Hidden files, which operating systems leave in folders, are no images.
+dropped silently. Hidden files, which operating systems leave in folders, are not images.
 """
 
 import re

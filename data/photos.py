@@ -36,7 +36,7 @@ _LARGEST_GAIN = 4.0
 
 
 class UnreadableImageError(ValueError):
-    """The bytes are no picture of anything; the message says why, without naming a file."""
+    """The bytes are not a picture; the message says why, without naming a file."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
         size: edge of the result in pixels.
 
     Raises:
-        UnreadableImageError: the content is no such picture, or nothing is on it.
+        UnreadableImageError: the content is not such a picture, or nothing is on it.
     """
     image = _opened(content)
     pixels = np.asarray(image, np.float32)

@@ -94,7 +94,7 @@ def prepare(
 def _parts(pictures: Path) -> tuple[Path, Path | None]:
     """Returns the folder to train on and the folder to test on, if there is one."""
     if not pictures.is_dir():
-        raise PrepareError(f"{pictures} is no folder")
+        raise PrepareError(f"{pictures} is not a folder")
     names = {path.name.lower(): path for path in visible(pictures)}
     if set(names) == {"train", "test"}:
         return names["train"], names["test"]

@@ -51,7 +51,7 @@ def list_spans(folder: Path) -> list[int]:
 
 
 def list_incomplete(folder: Path) -> list[int]:
-    """Numbers of the folders that lack a file and are no spans yet, ascending."""
+    """Numbers of the folders that lack a file and are not spans yet, ascending."""
     return [span for span in _numbered(folder) if not is_complete(folder / str(span))]
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 
-# The repository is no installed package, and `mkdocs` does not put it on the path.
+# The repository is not an installed package, and `mkdocs` does not put it on the path.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cli.app import app

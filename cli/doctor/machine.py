@@ -111,7 +111,7 @@ def judge_ports(flags: dict[int, str]) -> list[Finding]:
             subject=f"port {port}",
             state=State.NOTE,
             text=f"taken by {_holder(port)}",
-            advice=f"if that is no model server you want: `runner.py serve {flags[port]} N`",
+            advice=f"if that is not a model server you want: `runner.py serve {flags[port]} N`",
         )
         for port in flags
         if port not in free

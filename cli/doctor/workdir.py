@@ -125,7 +125,7 @@ def sqlite_defect(path: Path) -> str | None:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
             (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError as error:
-        # A run that is writing holds it; that is no damage.
+        # A run that is writing holds it; that is not damage.
         return None if "locked" in str(error) else str(error)
     except sqlite3.DatabaseError as error:
         return str(error)

@@ -28,7 +28,6 @@ from components.idx_example_gen.verification import read_pair, verify
 from data import splits
 from data.idx import Bytes
 from data.layout import Layout, Pair, origin_of
-from data.refusal import DataRefused
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +128,18 @@ def _details(layout: Layout, images: Mapping[int, int]) -> Iterator[dict[str, An
         yield {"span": span, "images": images[span], "sha256": digest}
 
 
+def _make_splits(artifact: types.Artifact) -> dict[str, str]:
+    artifact.split_names = artifact_utils.encode_split_names(list(splits.SPLITS))
+    uris = {split: artifact_utils.get_split_uri([artifact], split) for split in splits.SPLITS}
+    for uri in uris.values():
+        tf.io.gfile.makedirs(uri)
+    return uris
+
+
+class FilesChangedError(Exception):
+    """Somebody writes into the data root; says nothing about the data, and is not remembered."""
+
+
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of IdxExampleGen.
 
@@ -145,14 +156,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Raises:
             DataRefused: a file is missing, damaged or does not fit; nothing was written.
+            FilesChangedError: a file is another one than when the run began.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         layout = parameters.resolve(exec_properties)
         fingerprint = layout.fingerprint()
         expected = exec_properties.get(example_gen_utils.FINGERPRINT_PROPERTY_NAME, fingerprint)
         if fingerprint != expected:
-            raise DataRefused(
-                [f"{exec_properties['input_base']}: the files changed while they were being read"]
+            raise FilesChangedError(
+                f"{exec_properties['input_base']}: the files changed while they were being read"
             )
         class_count = exec_properties["class_count"]
         verified = verify(layout, class_count)
@@ -161,12 +173,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         shard_counts = {name: splits.shard_count(counts[name], per_shard) for name in counts}
 
         artifact = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
-        artifact.split_names = artifact_utils.encode_split_names(list(splits.SPLITS))
-        split_uris = {
-            split: artifact_utils.get_split_uri([artifact], split) for split in splits.SPLITS
-        }
-        for uri in split_uris.values():
-            tf.io.gfile.makedirs(uri)
+        split_uris = _make_splits(artifact)
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline

@@ -155,24 +155,9 @@ class Executor(base_executor.BaseExecutor):
         if result.status is not PushStatus.PUSHED:
             return result
         if exec_properties.get(LIVE_SERVER_KEY):
-            try:
-                check_live_server(
-                    exec_properties[LIVE_SERVER_KEY],
-                    exec_properties[MODEL_NAME_KEY],
-                    outcome.version,
-                    stamped_model(blessing_uri),
-                    float(exec_properties.get(LIVE_TIMEOUT_KEY) or 60.0),
-                )
-            except LiveServerSilentError as silence:
-                result = result.model_copy(
-                    update={"status": PushStatus.PUSHED_UNCONFIRMED, "reasons": [str(silence)]}
-                )
-            except LiveCheckError as failure:
-                _take_back(store, outcome.version, str(failure))
-                return result.model_copy(
-                    update={"status": PushStatus.ROLLED_BACK, "reasons": [str(failure)]}
-                )
-        _prune(store, exec_properties[KEEP_KEY], outcome.version)
+            result = _confirmed(result, store, stamped_model(blessing_uri), exec_properties)
+        if result.is_pushed:
+            _prune(store, exec_properties[KEEP_KEY], outcome.version)
         return result
 
     def _pushed(
@@ -197,6 +182,28 @@ class Executor(base_executor.BaseExecutor):
             model_server=blessing.model_server,
             labels=read_vocabulary(stamped_model(input_dict[INFRA_BLESSING_KEY][0].uri)),
         )
+
+
+def _confirmed(
+    result: PushResult, store: VersionStore, model: Path, exec_properties: dict[str, Any]
+) -> PushResult:
+    """Has the live server answer with the version; takes it back if it answers otherwise."""
+    version = result.version or 0
+    try:
+        check_live_server(
+            exec_properties[LIVE_SERVER_KEY],
+            exec_properties[MODEL_NAME_KEY],
+            version,
+            model,
+            float(exec_properties.get(LIVE_TIMEOUT_KEY) or 60.0),
+        )
+        return result
+    except LiveServerSilentError as silence:
+        status, reason = PushStatus.PUSHED_UNCONFIRMED, str(silence)
+    except LiveCheckError as failure:
+        _take_back(store, version, str(failure))
+        status, reason = PushStatus.ROLLED_BACK, str(failure)
+    return result.model_copy(update={"status": status, "reasons": [reason]})
 
 
 def read_result(artifact: types.Artifact) -> PushResult:

@@ -77,7 +77,7 @@ class Attempt:
         return self._process.pid if self._process else _session_that_writes(self._output)
 
     def result(self) -> RunResult | None:
-        """Returns what the process printed before it ended, or None when that is no result."""
+        """Returns what the process printed before it ended, or None when that is not a result."""
         try:
             return RunResult.model_validate_json(self._output.read_bytes())
         except (OSError, ValidationError):

@@ -85,7 +85,7 @@ class Config(Settings):
 
     @property
     def pushes_to_uri(self) -> bool:
-        """Whether the model's base path is no folder of this machine."""
+        """Whether the model's base path is not a folder of this machine."""
         return "://" in (self.push.destination or "")
 
     @property

@@ -178,7 +178,7 @@ def _answer(path: str, method: Method, serialized: bytes, context: Any) -> Any:
     try:
         request = method.parse(serialized)
     except message.DecodeError:
-        # The status of gRPC's C++ for bytes that are no such message.
+        # The status of gRPC's C++ for bytes that are not such a message.
         context.abort(grpc.StatusCode.INTERNAL, "")
     moment = time.monotonic() + remaining if remaining < _NO_DEADLINE_SECONDS else None
     try:

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.orchestration.data_types import RuntimeParameter
+from tfx.types.standard_artifacts import Examples
 
 from components.idx_example_gen import component
+from components.idx_example_gen.executor import Executor, FilesChangedError
 from data import idx
 from data.refusal import DataRefused
 from data.spans import Choice
@@ -212,22 +215,33 @@ def test_bad_data_fails_the_node_and_leaves_nothing_behind(launch, root: Path, t
     assert not list((tmp_path / "pipeline_root").rglob("*.gz*"))
 
 
-def test_it_resolves_the_window_itself_where_no_driver_runs(root: Path, tmp_path: Path) -> None:
-    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-    from tfx.types.standard_artifacts import Examples
-
-    from components.idx_example_gen.executor import Executor
-
-    artifact = Examples()
-    artifact.uri = str(tmp_path / "examples")
+def executor(folder: Path) -> Executor:
     context = BaseBeamExecutor.Context(
         beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"],
-        tmp_dir=str(tmp_path),
+        tmp_dir=str(folder),
         unique_id="1",
     )
+    return Executor(context)
+
+
+def test_it_resolves_the_window_itself_where_no_driver_runs(root: Path, tmp_path: Path) -> None:
+    artifact = Examples()
+    artifact.uri = str(tmp_path / "examples")
     parameters = component.IdxExampleGen(str(root), 10, window=2).spec.exec_properties
-    Executor(context).Do({}, {"examples": [artifact]}, dict(parameters))
+    executor(tmp_path).Do({}, {"examples": [artifact]}, dict(parameters))
     assert artifact.span == 3
+
+
+def test_files_that_change_during_the_run_are_an_accident_and_no_verdict(
+    root: Path, tmp_path: Path
+) -> None:
+    artifact = Examples()
+    artifact.uri = str(tmp_path / "examples")
+    parameters = dict(component.IdxExampleGen(str(root), 10).spec.exec_properties)
+    parameters["input_fingerprint"] = "what the driver saw"
+    with pytest.raises(FilesChangedError, match="the files changed while they were being read"):
+        executor(tmp_path).Do({}, {"examples": [artifact]}, parameters)
+    assert not (tmp_path / "examples").exists()
 
 
 @pytest.mark.parametrize("parameters", [{"window": -1}, {"examples_per_shard": 0}])
