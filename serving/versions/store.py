@@ -1,23 +1,23 @@
 """What a model's base directory holds: its versions, their states and records."""
 
 import logging
-import re
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from serving.versions.directory_names import (
+    HIGHEST,
+    RECORDS,
+    ROLLED_BACK_SUFFIX,
+    version_number,
+)
 from serving.versions.file_systems import network_file_system
 from serving.versions.permissions import Permissions
 from serving.versions.record import VersionRecord
 from serving.versions.storage import Storage
 
 logger = logging.getLogger(__name__)
-
-_RECORDS = ".versions"
-_HIGHEST = f"{_RECORDS}/highest"
-_ROLLED_BACK = ".rolled_back"
-_INT64_MAX = 2**63 - 1
 
 
 class VersionState(StrEnum):
@@ -64,9 +64,9 @@ class VersionStore:
         """Returns every version that is there or was, newest first."""
         served, rolled_back = {}, {}
         for name in self.storage.names():
-            if (number := _as_version(name)) is not None:
+            if (number := version_number(name)) is not None:
                 served[number] = name
-            elif (number := _as_version(name.removesuffix(_ROLLED_BACK))) is not None:
+            elif (number := version_number(name.removesuffix(ROLLED_BACK_SUFFIX))) is not None:
                 rolled_back[number] = name
         records = self._records()
         found = []
@@ -107,9 +107,9 @@ class VersionStore:
     def statistics(self, number: int) -> str | None:
         """Returns where the statistics of a version's training data are kept, if they are."""
         name = f"{number}.statistics"
-        if name not in self.storage.names(_RECORDS):
+        if name not in self.storage.names(RECORDS):
             return None
-        return self.storage.uri(f"{_RECORDS}/{name}")
+        return self.storage.uri(f"{RECORDS}/{name}")
 
     def next_number(self) -> int:
         """Returns the UNIX time, or one more than the highest number ever used if that is later."""
@@ -118,40 +118,40 @@ class VersionStore:
 
     def _highest(self) -> int:
         try:
-            return int(self.storage.read(_HIGHEST) or 0)
+            return int(self.storage.read(HIGHEST) or 0)
         except self.storage.unreadable as error:
-            logger.warning("%s is not a number: %s", self.storage.uri(_HIGHEST), error)
+            logger.warning("%s is not a number: %s", self.storage.uri(HIGHEST), error)
             return 0
 
     def write_highest(self, number: int) -> None:
         """Remembers that a number is used, whatever becomes of its version."""
-        self.storage.write(_HIGHEST, f"{number}\n")
+        self.storage.write(HIGHEST, f"{number}\n")
 
     def write_record(self, record: VersionRecord) -> None:
         """Writes or replaces a version's record."""
-        self.storage.write(f"{_RECORDS}/{record.version}.json", record.model_dump_json(indent=2))
+        self.storage.write(f"{RECORDS}/{record.version}.json", record.model_dump_json(indent=2))
 
     def write_statistics(self, number: int, source: Path) -> None:
         """Copies the statistics of a version's training data beside its record."""
-        self.storage.copy_in(source, f"{_RECORDS}/{number}.statistics")
+        self.storage.copy_in(source, f"{RECORDS}/{number}.statistics")
 
     def remove_statistics(self, number: int) -> None:
         """Removes a version's statistics."""
-        self.storage.remove(f"{_RECORDS}/{number}.statistics")
+        self.storage.remove(f"{RECORDS}/{number}.statistics")
 
     def write_signature(self, number: int, signature: str) -> None:
         """Writes a version's signature beside its record, where it stays as long as that does."""
-        self.storage.write(f"{_RECORDS}/{number}.sig", signature)
+        self.storage.write(f"{RECORDS}/{number}.sig", signature)
 
     def is_signed(self, number: int) -> bool:
         """Whether there is a signature, of whatever worth."""
-        return self.storage.exists(f"{_RECORDS}/{number}.sig")
+        return self.storage.exists(f"{RECORDS}/{number}.sig")
 
     def retire(self, version: Version) -> None:
         """Renames a served version so that servers let go of it."""
         if version.directory is None:
             raise ValueError(f"version {version.number} has no directory")
-        self.storage.rename(_name_in(version.directory), f"{version.number}{_ROLLED_BACK}")
+        self.storage.rename(_name_in(version.directory), f"{version.number}{ROLLED_BACK_SUFFIX}")
 
     def bring_back(self, version: Version) -> None:
         """Renames a rolled-back version so that servers load it again."""
@@ -166,9 +166,9 @@ class VersionStore:
 
     def _records(self) -> dict[int, VersionRecord]:
         records = {}
-        for name in self.storage.names(_RECORDS):
-            number = _as_version(name.removesuffix(".json")) if name.endswith(".json") else None
-            record = self._record(f"{_RECORDS}/{name}") if number is not None else None
+        for name in self.storage.names(RECORDS):
+            number = version_number(name.removesuffix(".json")) if name.endswith(".json") else None
+            record = self._record(f"{RECORDS}/{name}") if number is not None else None
             if number is not None and record is not None:
                 records[number] = record
         return records
@@ -183,13 +183,6 @@ class VersionStore:
                 "%s is not a version record, it is skipped: %s", self.storage.uri(path), why
             )
             return None
-
-
-def _as_version(name: str) -> int | None:
-    """Reads a directory's name as TensorFlow Serving does; leading zeros are fine."""
-    if not re.fullmatch(r"[0-9]+", name) or int(name) > _INT64_MAX:
-        return None
-    return int(name)
 
 
 def _name_in(directory: str) -> str:
