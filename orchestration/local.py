@@ -121,8 +121,9 @@ def _run_or_repeat(
     for number in list_incomplete(spans_folder(config.data_root)):
         progress.say(f"span {number} is not complete yet, and not read")
     result.spans, result.new_spans = list(spans.spans), list(spans.new)
-    result.basis = basis_of(node_fingerprints(config))
-    result.fingerprint = run_fingerprint(config, spans)
+    nodes = node_fingerprints(config)
+    result.basis = basis_of(nodes)
+    result.fingerprint = run_fingerprint(config, spans, nodes)
     result.baseline_version = served.number if served else None
     intact = served is None or store.is_intact(served)
     earlier = history.identical_run(config.runs_dir, result) if intact else None

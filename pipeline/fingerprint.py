@@ -145,12 +145,13 @@ def node_fingerprints(config: Config) -> dict[str, str]:
     return {node: _node_fingerprint(needs, config) for node, needs in nodes.items()}
 
 
-def run_fingerprint(config: Config, spans: Choice) -> str:
+def run_fingerprint(config: Config, spans: Choice, nodes: Mapping[str, str] | None = None) -> str:
     """Returns one fingerprint for all that a run's result depends on, the data included.
 
     Args:
         config: all settings.
         spans: that the run reads.
+        nodes: their fingerprints, where they are known already.
 
     Raises:
         OSError: when a data file cannot be read.
@@ -160,7 +161,7 @@ def run_fingerprint(config: Config, spans: Choice) -> str:
     )
     return _digest(
         [
-            node_fingerprints(config),
+            nodes or node_fingerprints(config),
             module_digests(["pipeline.definition"]),
             data.fingerprint(),
             config.serving_base,

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.machine import usable_cpus
 from serving.model_server import deadline
-from serving.model_server.cpus import usable_cpus
 from serving.model_server.errors import Code, ServingError, as_serving_error, invalid_argument
 from serving.model_server.metrics import Metrics
 from serving.model_server.servable import Runner, Step

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving.machine import usable_cpus
 from serving.model_server import deadline
 from serving.model_server.config import (
     check_model_config,
     check_request_logs,
     monitored_models,
 )
-from serving.model_server.cpus import usable_cpus
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.manager import Loader, Manager, ManagerOptions, ServableHandle
 from serving.model_server.metrics import Metrics

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
-from serving.model_server.cpus import usable_cpus
+from serving.machine import usable_cpus
 
 # TensorFlow Serving's main() returns -1.
 EXIT_FAILED = 255

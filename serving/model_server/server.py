@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.machine import usable_cpus
 from serving.model_server.batching import BatchingOptions, BatchScheduler
 from serving.model_server.config import read_text_proto, single_model_config
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.model_server.core import CoreOptions, ServerCore
-from serving.model_server.cpus import usable_cpus
 from serving.model_server.errors import as_serving_error, in_one_line, invalid_argument
 from serving.model_server.flags import Flags
 from serving.model_server.grpc_server import GrpcOptions, GrpcServer, parse_channel_arguments
