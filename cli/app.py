@@ -7,7 +7,20 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from cli import clean, data, doctor, kubeflow, models, predict, report, run, schedule, serve, tune
+from cli import (
+    clean,
+    data,
+    doctor,
+    kubeflow,
+    models,
+    predict,
+    report,
+    run,
+    schedule,
+    serve,
+    traffic,
+    tune,
+)
 from cli import compile as compile_
 
 app = typer.Typer(
@@ -23,6 +36,7 @@ for verb in (
     predict,
     models,
     data,
+    traffic,
     schedule,
     compile_,
     kubeflow,

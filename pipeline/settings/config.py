@@ -20,6 +20,7 @@ from pipeline.settings.schedule import ScheduleSettings
 from pipeline.settings.search_space import TuningSettings
 from pipeline.settings.serving import ServingSettings
 from pipeline.settings.thresholds import EvaluationSettings
+from pipeline.settings.traffic import TrafficSettings
 
 
 class Config(Settings):
@@ -37,6 +38,7 @@ class Config(Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     metadata: MetadataSettings = MetadataSettings()
     retention: RetentionSettings = RetentionSettings()
+    traffic: TrafficSettings = TrafficSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
     beam: BeamSettings = BeamSettings()
 
@@ -92,6 +94,12 @@ class Config(Settings):
     def runs_dir(self) -> Path:
         """Where each run's result is kept."""
         return self.workdir / "runs"
+
+    @property
+    def recordings_dir(self) -> Path:
+        """Where what clients asked is recorded."""
+        given = self.traffic.directory
+        return given.expanduser().resolve() if given else self.workdir / "traffic" / "recorded"
 
     @property
     def logs_dir(self) -> Path:

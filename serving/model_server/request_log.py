@@ -14,15 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tensorflow_serving.apis import prediction_log_pb2
 
+from serving.model_server import request_log_records as records
 from serving.model_server.errors import Code, ServingError, invalid_argument
-from serving.model_server.inference import fill_classification, fill_regression
 from serving.model_server.metrics import Metrics
 from serving.model_server.request_log_files import RequestLogFiles
 from serving.model_server.servable import Servable
-from serving.model_server.signatures import DEFAULT_SIGNATURE, Classification
-from serving.tensors import fill_proto
+from serving.model_server.signatures import Classification
 
 _logger = logging.getLogger(__name__)
 
@@ -86,16 +84,9 @@ class SampledRequestLog:
         output_filter: Sequence[str],
         outputs: Mapping[str, np.ndarray],
     ) -> None:
-        def fill(record: Any) -> Any:
-            request, response = record.predict_log.request, record.predict_log.response
-            request.output_filter.extend(output_filter)
-            for alias, array in inputs.items():
-                fill_proto(request.inputs[alias], array)
-            for alias, array in outputs.items():
-                fill_proto(response.outputs[alias], array)
-            return record.predict_log
-
-        self._log(servable, signature_name, fill)
+        self._log(
+            servable, signature_name, lambda: records.predict_log(inputs, outputs, output_filter)
+        )
 
     def classify(
         self,
@@ -104,12 +95,9 @@ class SampledRequestLog:
         serialized_examples: Sequence[bytes],
         result: Classification,
     ) -> None:
-        def fill(record: Any) -> Any:
-            _fill_examples(record.classify_log.request.input, serialized_examples)
-            fill_classification(record.classify_log.response.result, result)
-            return record.classify_log
-
-        self._log(servable, signature_name, fill)
+        self._log(
+            servable, signature_name, lambda: records.classify_log(serialized_examples, result)
+        )
 
     def regress(
         self,
@@ -118,12 +106,9 @@ class SampledRequestLog:
         serialized_examples: Sequence[bytes],
         result: np.ndarray,
     ) -> None:
-        def fill(record: Any) -> Any:
-            _fill_examples(record.regress_log.request.input, serialized_examples)
-            fill_regression(record.regress_log.response.result, result)
-            return record.regress_log
-
-        self._log(servable, signature_name, fill)
+        self._log(
+            servable, signature_name, lambda: records.regress_log(serialized_examples, result)
+        )
 
     def _log_of(self, name: str, config: Any) -> _ModelLog:
         old = self._logs.get(name)
@@ -138,13 +123,13 @@ class SampledRequestLog:
         )
         return log
 
-    def _log(self, servable: Servable, signature_name: str, fill: Callable[[Any], Any]) -> None:
+    def _log(self, servable: Servable, signature_name: str, make: Callable[[], Any]) -> None:
         """Logs a request if it is one of the sample. Whatever fails, the request is answered."""
         log = self._logs.get(servable.name)
         if log is None or random.random() >= log.sampling_rate:
             return
         try:
-            record = self._record(log, servable, signature_name, fill)
+            record = self._record(log, servable, signature_name, make())
             code = Code.OK if log.files.write(record) else Code.UNAVAILABLE
         except Exception as error:
             code = Code.UNKNOWN
@@ -153,16 +138,9 @@ class SampledRequestLog:
         self._metrics.request_logs.add(servable.name, code.name)
 
     def _record(
-        self, log: _ModelLog, servable: Servable, signature_name: str, fill: Callable[[Any], Any]
+        self, log: _ModelLog, servable: Servable, signature_name: str, record: Any
     ) -> bytes:
-        """A serialized PredictionLog; `fill` fills one in and returns the log of its kind."""
-        record = prediction_log_pb2.PredictionLog()
-        kind_log = fill(record)
-        specs = (kind_log.request.model_spec, kind_log.response.model_spec)
-        for spec in (*specs, record.log_metadata.model_spec):
-            spec.name = servable.name
-            spec.version.value = servable.version
-            spec.signature_name = signature_name or DEFAULT_SIGNATURE
+        records.stamp(record, servable.name, servable.version, signature_name)
         record.log_metadata.sampling_config.CopyFrom(log.config.sampling_config)
         record.log_metadata.saved_model_tags.extend(self._tags)
         return bytes(record.SerializeToString())
@@ -181,8 +159,3 @@ def _check(config: Any) -> None:
             "logging_config: sampling_rate must be within [0, 1], "
             f"is {config.sampling_config.sampling_rate}"
         )
-
-
-def _fill_examples(model_input: Any, serialized_examples: Sequence[bytes]) -> None:
-    for serialized in serialized_examples:
-        model_input.example_list.examples.add().ParseFromString(serialized)

@@ -54,7 +54,7 @@ class RequestLogFiles:
             if self._is_closed or time.monotonic() < self._try_again:
                 return False
             try:
-                if self._writer is None or self._size + size > self._max_file_bytes:
+                if self._size + size > self._max_file_bytes or not self._is_there():
                     self._begin_file()
                 self._writer.write(record)
                 self._writer.flush()
@@ -70,6 +70,10 @@ class RequestLogFiles:
         with self._lock:
             self._is_closed = True
             self._end_file()
+
+    def _is_there(self) -> bool:
+        # Retention may have removed a file to which nothing was written for long.
+        return self._writer is not None and self._path.exists()
 
     def _begin_file(self) -> None:
         self._end_file()
