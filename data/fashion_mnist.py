@@ -19,6 +19,7 @@ from data.sources import (
     SourceError,
     UrlSource,
 )
+from files.memory import FileMemory
 from files.whole import flush
 
 logger = logging.getLogger(__name__)
@@ -41,17 +42,14 @@ class OfficialFile:
     sha256: str
     content_sha256: str
 
-    def is_genuine(self, path: Path) -> bool:
-        """Whether `path` is this file, whoever gzipped it."""
+    def is_genuine(self, path: Path, memory: FileMemory | None = None) -> bool:
+        """Whether `path` is this file, whoever gzipped it; see `obtain` for `memory`."""
         if not path.is_file():
             return False
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() == self.sha256:
+        memory = memory or FileMemory()
+        if memory.sha256(path) == self.sha256:
             return True
-        try:
-            return hashlib.sha256(gzip.decompress(content)).hexdigest() == self.content_sha256
-        except (OSError, EOFError, zlib.error):
-            return False
+        return memory.fact("sha256 unzipped", path, _sha256_unzipped) == self.content_sha256
 
 
 OFFICIAL_FILES = (
@@ -108,6 +106,7 @@ def obtain(
     *,
     files: Sequence[OfficialFile] = OFFICIAL_FILES,
     sources: Sequence[Source] | None = None,
+    memory: FileMemory | None = None,
 ) -> Obtained:
     """Makes `destination` hold every one of `files`, verified by SHA-256.
 
@@ -119,16 +118,24 @@ def obtain(
         source: a folder of the user's to try before every other source.
         files: which files.
         sources: what to try, in this order; by default `default_sources(source)`.
+        memory: knows the files that did not change; None: each is read.
 
     Raises:
         DatasetError: after every source was tried.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in files if not file.is_genuine(destination / file.name)]
+    missing = [file for file in files if not file.is_genuine(destination / file.name, memory)]
     if not missing:
         return Obtained(destination, ())
     tried = default_sources(source) if sources is None else sources
     return Obtained(destination, _fetch(missing, destination, tried))
+
+
+def _sha256_unzipped(path: Path) -> str:
+    try:
+        return hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return ""
 
 
 def _fetch(

@@ -1,6 +1,6 @@
 """Which IDX files of a data root one run reads, and what each of them is for.
 
-Only the standard library is imported, so that asking whether there is new data costs nothing.
+Nothing heavy is imported, so that asking whether there is new data costs nothing.
 """
 
 import enum
@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from files.memory import FileMemory
 
 BASE_ORIGIN = "base"
 _SPAN_ORIGIN = "span-"
@@ -69,18 +71,24 @@ class Layout:
         """The newest span that is read, 0 when none is."""
         return max(self.spans, default=0)
 
-    def fingerprint(self) -> str:
-        """SHA-256 over what each file is for and over its content, in hexadecimal."""
+    def fingerprint(self, memory: FileMemory | None = None) -> str:
+        """SHA-256 over what each file is for and over its content, in hexadecimal.
+
+        Args:
+            memory: knows the files that did not change; None: each is read.
+        """
+        memory = memory or FileMemory()
         contents = [
             (pair.origin, pair.role.value, *content)
             for pair in self.pairs
-            for content in _contents(pair)
+            for content in _contents(pair, memory)
         ]
         return _digest([contents, self.defects])
 
     def digest(self, origin: str) -> str:
         """SHA-256 over the content of the files of an origin, in hexadecimal."""
-        return _digest([_contents(pair) for pair in self.pairs if pair.origin == origin])
+        memory = FileMemory()
+        return _digest([_contents(pair, memory) for pair in self.pairs if pair.origin == origin])
 
 
 def base_folder(root: Path) -> Path:
@@ -177,15 +185,10 @@ def _problems(files: dict[str, list[Path]], folder: Path, part: str) -> list[str
     return problems
 
 
-def _contents(pair: Pair) -> list[tuple[str, str]]:
+def _contents(pair: Pair, memory: FileMemory) -> list[tuple[str, str]]:
     files = (pair.images, pair.labels)
-    return [(path.name.removesuffix(".gz"), _sha256(path)) for path in files]
+    return [(path.name.removesuffix(".gz"), memory.sha256(path)) for path in files]
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from data.layout import spans_folder
 from data.refusal import DataRefused
 from data.spans import list_incomplete
 from files import lock
+from files.memory import FileMemory
 from orchestration.progress import Progress
 from orchestration.run_metrics import write_run_metrics
 from pipeline.fingerprint import basis_of, node_fingerprints, run_fingerprint
@@ -113,17 +114,21 @@ def _run_alone(config: Config, result: RunResult, progress: Progress, redo: Redo
 def _run_or_repeat(
     config: Config, result: RunResult, progress: Progress, redo: Redo | None
 ) -> None:
+    memory = FileMemory(config.file_memory)
+    if redo:
+        memory.forget()
     if config.fetches_data:
-        obtain(config.base_dir, config.data.source)
+        obtain(config.base_dir, config.data.source, memory=memory)
     store = VersionStore(config.serving_base)
     served = store.newest_served()
     spans = choose_spans(config.data_root, config.data.window, served.record if served else None)
     for number in list_incomplete(spans_folder(config.data_root)):
         progress.say(f"span {number} is not complete yet, and not read")
     result.spans, result.new_spans = list(spans.spans), list(spans.new)
-    nodes = node_fingerprints(config)
+    nodes = node_fingerprints(config, memory)
     result.basis = basis_of(nodes)
-    result.fingerprint = run_fingerprint(config, spans, nodes)
+    result.fingerprint = run_fingerprint(config, spans, nodes, memory)
+    memory.save()
     result.baseline_version = served.number if served else None
     intact = served is None or store.is_intact(served)
     earlier = history.identical_run(config.runs_dir, result) if intact else None

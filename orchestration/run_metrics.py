@@ -83,20 +83,21 @@ def _of_spans(config: Config, _result: RunResult) -> dict[str, float | None]:
     }
 
 
-def _exposition(model: str, status: Status, values: dict[str, float | None]) -> bytes:
-    """Returns the file's content, in Prometheus' text format."""
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+def _exposition(model: str, status: Status, values: dict[str, float | None]) -> str:
+    """Returns the file's content, in Prometheus' text format.
 
-    registry = CollectorRegistry()
-    statuses = Gauge(
-        "pipeline_run_status",
-        "1 for the status of the last run, 0 for every other.",
-        ["model", "status"],
-        registry=registry,
-    )
+    Its client library takes longer to import than a run with nothing to do may last.
+    """
+    label = model.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    lines = [
+        "# HELP pipeline_run_status 1 for the status of the last run, 0 for every other.",
+        "# TYPE pipeline_run_status gauge",
+    ]
     for each in Status:
-        statuses.labels(model, each.value).set(each is status)
+        labels = f'model="{label}",status="{each.value}"'
+        lines.append(f"pipeline_run_status{{{labels}}} {float(each is status)}")
     for name, text in _HELP.items():
         if (value := values.get(name)) is not None:
-            Gauge(name, text, ["model"], registry=registry).labels(model).set(value)
-    return generate_latest(registry)
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
+            lines.append(f'{name}{{model="{label}"}} {float(value)}')
+    return "\n".join([*lines, ""])

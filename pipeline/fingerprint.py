@@ -8,15 +8,16 @@ so nothing heavy may be imported here.
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from data import layout
 from data.spans import Choice
+from files.memory import FileMemory
 from pipeline.settings.config import Config
 from pipeline.settings.paths import ROOT
 from serving.launch.base import ServerKind, ServerMissingError
@@ -139,31 +140,55 @@ TUNING_NODES = {
 }
 
 
-def node_fingerprints(config: Config) -> dict[str, str]:
-    """Returns the fingerprint of every node; input artifacts are TFX's to compare."""
+def node_fingerprints(config: Config, memory: FileMemory | None = None) -> dict[str, str]:
+    """Returns the fingerprint of every node; input artifacts are TFX's to compare.
+
+    Args:
+        config: all settings.
+        memory: knows the sources that did not change; None: what the last run has left.
+    """
+    memory = memory or FileMemory(config.file_memory)
     nodes = NODES | TUNING_NODES if config.tuning.enabled else NODES
-    return {node: _node_fingerprint(needs, config) for node, needs in nodes.items()}
+    packages = {package for needs in nodes.values() for package in needs.packages}
+    versions = {package: metadata.version(package) for package in packages}
+    return {
+        node: _digest(
+            [
+                module_digests(needs.modules, memory),
+                {package: versions[package] for package in needs.packages},
+                needs.settings(config),
+            ]
+        )
+        for node, needs in nodes.items()
+    }
 
 
-def run_fingerprint(config: Config, spans: Choice, nodes: Mapping[str, str] | None = None) -> str:
+def run_fingerprint(
+    config: Config,
+    spans: Choice,
+    nodes: Mapping[str, str] | None = None,
+    memory: FileMemory | None = None,
+) -> str:
     """Returns one fingerprint for all that a run's result depends on, the data included.
 
     Args:
         config: all settings.
         spans: that the run reads.
         nodes: their fingerprints, where they are known already.
+        memory: knows the files that did not change; None: what the last run has left.
 
     Raises:
         OSError: when a data file cannot be read.
     """
+    memory = memory or FileMemory(config.file_memory)
     data = layout.resolve(
         config.data_root, spans.spans, spans.new, include_base=config.data.include_base
     )
     return _digest(
         [
-            nodes or node_fingerprints(config),
-            module_digests(["pipeline.definition"]),
-            data.fingerprint(),
+            nodes or node_fingerprints(config, memory),
+            module_digests(["pipeline.definition"], memory),
+            data.fingerprint(memory),
             config.serving_base,
             [config.tuning.minutes, config.tuning.trials] if config.tuning.enabled else None,
         ]
@@ -180,16 +205,6 @@ def basis_of(fingerprints: Mapping[str, str]) -> str:
     return _digest(judging)
 
 
-def _node_fingerprint(needs: Dependencies, config: Config) -> str:
-    return _digest(
-        [
-            module_digests(needs.modules),
-            {package: metadata.version(package) for package in needs.packages},
-            needs.settings(config),
-        ]
-    )
-
-
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -198,32 +213,40 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def module_digests(modules: Iterable[str]) -> dict[str, str]:
-    """Returns the SHA-256 of each module's source and of all first-party modules it imports."""
+def module_digests(modules: Iterable[str], memory: FileMemory | None = None) -> dict[str, str]:
+    """Returns the SHA-256 of each module's source and of all first-party modules it imports.
+
+    Args:
+        modules: to begin with.
+        memory: knows the sources that did not change; None: each is read.
+    """
+    memory = memory or FileMemory()
     found: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        path = _source(module)
-        if module in found or path is None:
+        if module in found:
             continue
-        found[module] = _file_digest(path)
-        waiting.extend(_first_party_imports(path))
+        path = _source(module)
+        if path is None:
+            continue
+        found[module] = memory.sha256(path)
+        imports = memory.fact("imported names", path, _imports)
+        waiting.extend(name for name in imports if name.partition(".")[0] in _FIRST_PARTY)
     return found
 
 
 def _source(module: str) -> Path | None:
-    base = ROOT.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
+    # A thousand times in a run, mostly for names that are no modules, where a Path is slow.
+    base = f"{ROOT}/{module.replace('.', '/')}"
+    for path in (f"{base}.py", f"{base}/__init__.py"):
+        if os.path.isfile(path):  # noqa: PTH113
+            return Path(path)
     return None
 
 
-@cache
-def _first_party_imports(path: Path) -> tuple[str, ...]:
-    tree = ast.parse(path.read_text())
-    return tuple(name for name in _imported_names(tree) if name.partition(".")[0] in _FIRST_PARTY)
+def _imports(path: Path) -> list[str]:
+    return sorted(set(_imported_names(ast.parse(path.read_text()))))
 
 
 def _imported_names(node: ast.AST) -> Iterator[str]:

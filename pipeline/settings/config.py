@@ -107,6 +107,11 @@ class Config(Settings):
         return self.workdir / "logs"
 
     @property
+    def file_memory(self) -> Path:
+        """What is remembered about files between runs, so that they are not read each time."""
+        return self.workdir / "file_memory.json"
+
+    @property
     def pipeline_root(self) -> Path:
         """Where nodes write their artifacts."""
         return self.workdir / "pipeline_root"

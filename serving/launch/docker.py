@@ -11,7 +11,7 @@ from serving.launch.base import (
     ModelServer,
     ServerMissingError,
 )
-from serving.launch.engine import check_reach, connect
+from serving.launch.engine import check_reach, connect, plain_no
 from serving.launch.ownership import (
     OWNER_VARIABLE,
     is_orphaned,
@@ -45,9 +45,11 @@ class DockerServer(ModelServer):
             ServerMissingError: no engine answers, the image is not to be had, or the engine does
                 not reach the folder.
         """
+        patience = _PATIENCE_WHEN_ASKED_FOR_SECONDS if asked_for else _PATIENCE_SECONDS
+        if not asked_for and (reason := plain_no(image, patience)):
+            raise ServerMissingError(reason)
         from docker.errors import DockerException, ImageNotFound
 
-        patience = _PATIENCE_WHEN_ASKED_FOR_SECONDS if asked_for else _PATIENCE_SECONDS
         self._client: DockerClient = connect(patience)
         self._image = image
         self._container: Container | None = None

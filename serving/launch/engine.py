@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -13,6 +16,7 @@ from serving.launch.base import ServerMissingError
 if TYPE_CHECKING:
     from docker import DockerClient
 
+_DEFAULT_SOCKET = Path("/var/run/docker.sock")
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -47,6 +51,47 @@ def connect(seconds: int) -> DockerClient:
     finally:
         first.close()
     return _direct(docker.from_env(version=offered))
+
+
+def plain_no(image: str, seconds: int) -> str | None:
+    """Returns why no image can be had of the engine that is used when none is named, if it is so.
+
+    None: only `connect` knows. The question comes before every run, also one that has nothing to
+    do, and importing the Docker package would take a fifth of that one.
+    """
+    if _names_an_engine():
+        return None
+    if not _DEFAULT_SOCKET.exists():
+        return f"no Docker engine can be used: there is no {_DEFAULT_SOCKET}"
+    connection = _UnixConnection("localhost", timeout=seconds)
+    try:
+        connection.request("GET", f"/images/{image}/json")
+        answer = connection.getresponse()
+        lacks = answer.status == http.HTTPStatus.NOT_FOUND and b"No such image" in answer.read()
+        return f"the Docker engine has no image {image}" if lacks else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _names_an_engine() -> bool:
+    if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
+        return True
+    folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+    try:
+        return "currentContext" in json.loads((folder / "config.json").read_text())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(_DEFAULT_SOCKET))
 
 
 def check_reach(client: DockerClient, image: str, folder: Path) -> None:

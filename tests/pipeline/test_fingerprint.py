@@ -1,12 +1,15 @@
 """The fingerprint table: each input changes the nodes that depend on it, and no others."""
 
+import os
 import shutil
+import time
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from data.spans import Choice
+from files.memory import FileMemory
 from pipeline import fingerprint
 from pipeline.settings.config import Config
 from pipeline.settings.load import load_config
@@ -24,7 +27,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def changed_nodes(before: dict[str, str], config: Config | None = None) -> set[str]:
-    fingerprint._first_party_imports.cache_clear()
     after = fingerprint.node_fingerprints(config or load_config("smoke"))
     return {node for node in after if after[node] != before[node]}
 
@@ -127,3 +129,34 @@ def test_a_changed_image_changes_the_run(tmp_path: Path) -> None:
     content[-9] ^= 1
     images.write_bytes(content)
     assert fingerprint.run_fingerprint(config, Choice()) != before
+
+
+def test_what_is_remembered_never_hides_an_edit(tmp_path: Path, checkout: Path) -> None:
+    data = tmp_path / "var" / "data"
+    shutil.copytree(SAMPLE_DATA, data)
+    config = load_config("smoke", overrides=["data.sample=false"], workdir=tmp_path / "var")
+    time.sleep(0.05)
+
+    def remembering() -> str:
+        memory = FileMemory(config.file_memory, settled_seconds=0)
+        found = fingerprint.run_fingerprint(config, Choice(), memory=memory)
+        memory.save()
+        return found
+
+    before = remembering()
+    assert str(checkout / "pipeline" / "definition.py") in config.file_memory.read_text()
+    assert remembering() == before
+    assert fingerprint.run_fingerprint(config, Choice(), memory=FileMemory()) == before
+    seen = {before}
+    for file in (
+        data / "base" / "train-images-idx3-ubyte.gz",
+        checkout / "pipeline" / "modeling" / "network.py",
+    ):
+        time.sleep(0.05)
+        status = file.stat()
+        content = bytearray(file.read_bytes())
+        content[-9] ^= 1
+        file.write_bytes(content)
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        seen.add(remembering())
+    assert len(seen) == 3

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,11 @@ class FakeEngine:
         if path.endswith("/version"):
             return 200, {"ApiVersion": "1.44"}
         if "/images/" in path:
-            return (200, {"Id": "i"}) if self.has_image else (404, {"message": "no such image"})
+            return (
+                (200, {"Id": "i"})
+                if self.has_image
+                else (404, {"message": f"No such image: {IMAGE}"})
+            )
         if path.endswith("/containers/create"):
             (mount,) = json.loads(body)["HostConfig"]["Mounts"]
             seen = Path(mount["Source"]).is_relative_to(self.visible)
@@ -226,3 +231,36 @@ def test_a_damaged_context_is_a_reason_not_a_traceback(
 
     assert choice.kind is ServerKind.EMBEDDED
     assert "no Docker engine can be used" in choice.why
+
+
+@pytest.mark.parametrize("engine_is_there", [True, False])
+def test_a_plain_no_of_the_default_engine_costs_no_import(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine_is_there: bool
+) -> None:
+    place = tmp_path / "docker.sock"
+    monkeypatch.setattr(engine_module, "_DEFAULT_SOCKET", place)
+    monkeypatch.setitem(sys.modules, "docker", None)
+    if engine_is_there:
+        start(FakeEngine(tmp_path, has_image=False), place)
+
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE)
+
+    assert choice.kind is ServerKind.EMBEDDED
+    assert ("has no image" if engine_is_there else f"there is no {place}") in choice.why
+
+
+def test_an_engine_that_is_named_is_not_the_default_one(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_DEFAULT_SOCKET", tmp_path / "none")
+    monkeypatch.setenv("DOCKER_HOST", start(FakeEngine(tmp_path)))
+    assert selection.choose_server(ServerKind.AUTO, IMAGE).kind is ServerKind.DOCKER
+
+
+def test_the_default_engine_is_taken_where_it_has_the_image(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "docker.sock"
+    start(FakeEngine(tmp_path), place)
+    monkeypatch.setattr(engine_module, "_DEFAULT_SOCKET", place)
+    assert engine_module.plain_no(IMAGE, 5) is None
