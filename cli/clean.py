@@ -73,6 +73,7 @@ def _clean(settings: "Config", dry_run: bool) -> "Cleaning":
             settings.serving_base,
             settings.retention.runs,
             connection_config(settings),
+            retention.Recorded(settings.recordings_dir, settings.traffic.keep_days),
             dry_run=dry_run,
         )
 

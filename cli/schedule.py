@@ -77,6 +77,7 @@ def schedule(
         _model_schedule(
             settings,
             run_command(settings, file, preset, overrides or [], model_server),
+            [] if once else report_command(settings, file, overrides or []),
             uses_cron=not once and (cron is not None or watch is None),
             watch=None
             if once or (cron and not watch)
@@ -111,8 +112,27 @@ def run_command(
     return command
 
 
+def report_command(settings: "Config", config: Path | None, overrides: list[str]) -> list[str]:
+    """Returns the command that makes a traffic report under the same settings."""
+    from pipeline.settings.paths import ROOT
+
+    command = [sys.executable, str(ROOT / "runner.py"), "traffic", "report"]
+    command += ["--workdir", str(settings.workdir)]
+    if config:
+        command += ["--config", str(config.resolve())]
+    for override in overrides:
+        command += ["--set", override]
+    return command
+
+
 def _model_schedule(
-    settings: "Config", command: list[str], *, uses_cron: bool, watch: Path | None, as_json: bool
+    settings: "Config",
+    command: list[str],
+    report: list[str],
+    *,
+    uses_cron: bool,
+    watch: Path | None,
+    as_json: bool,
 ) -> "ModelSchedule":
     from orchestration.schedule.cron import Cron
     from orchestration.schedule.model_schedule import ModelSchedule
@@ -125,6 +145,7 @@ def _model_schedule(
         cron=cron if uses_cron else None,
         watched=watch and watch.resolve(),
         on_result=_print_result if as_json else None,
+        report_command=report,
     )
 
 

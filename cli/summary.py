@@ -39,6 +39,8 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
         console.print(_quality_table(result))
         if result.churn is not None:
             console.print(f"against the served model, {result.churn:.2%} of the labels change")
+        if result.live_churn is not None:
+            console.print(f"of what production asked, {result.live_churn:.2%} of the labels change")
     if result.tuned:
         console.print(f"\nthe best hyperparameters, for --config in {tuned_file(config)}:")
         console.print(toml_snippet(config, result.tuned).rstrip(), markup=False)

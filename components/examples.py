@@ -31,3 +31,11 @@ def sample_evenly(records: list[bytes], count: int) -> list[bytes]:
     """Returns some of the records, spread evenly so that their order does not matter."""
     count = min(count, len(records))
     return [records[index * len(records) // count] for index in range(count)]
+
+
+def as_example(picture: bytes, feature: str = "image") -> bytes:
+    """Returns a serialized tf.Example that holds a picture and nothing else."""
+    value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture]))
+    return bytes(
+        tf.train.Example(features=tf.train.Features(feature={feature: value})).SerializeToString()
+    )

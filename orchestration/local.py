@@ -24,7 +24,7 @@ from runs import history
 from runs.blame import settle_blame
 from runs.exit_status import Status
 from runs.result import RunResult
-from runs.retention import clean_after_run
+from runs.retention import Recorded, clean_after_run
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:
@@ -160,7 +160,13 @@ def _clean(config: Config, result: RunResult) -> None:
         from pipeline.metadata_connection import connection_config
 
         connection = connection_config(config)
-    clean_after_run(config.workdir, config.serving_base, config.retention.runs, connection)
+    clean_after_run(
+        config.workdir,
+        config.serving_base,
+        config.retention.runs,
+        connection,
+        Recorded(config.recordings_dir, config.traffic.keep_days),
+    )
 
 
 def sentence(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from orchestration.ir import read_ir, read_outline
 from orchestration.terminal import redirect_to
 from pipeline.settings.errors import UsageError
 from runs.blame import settle_blame
-from runs.retention import clean_after_run
+from runs.retention import Recorded, clean_after_run
 
 if TYPE_CHECKING:
     from tfx.proto.orchestration import pipeline_pb2
@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_id", metavar="RUN_ID", help="which run")
     parser.add_argument(
         "--keep-runs", type=int, default=0, metavar="N", help="remove what is older [keep all]"
+    )
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="of what clients asked")
+    parser.add_argument(
+        "--keep-recorded-days", type=int, default=0, metavar="N", help="likewise [keep all]"
     )
     options = parser.parse_args(arguments)
     try:
@@ -58,7 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # A node that is at work may belong to another run; the end of that one cleans up.
         with lock.exclusive(workdir):
-            clean_after_run(workdir, serving_base, options.keep_runs, connection_of(ir))
+            clean_after_run(
+                workdir,
+                serving_base,
+                options.keep_runs,
+                connection_of(ir),
+                Recorded(options.recordings, options.keep_recorded_days)
+                if options.recordings
+                else None,
+            )
     except lock.WorkdirBusy as busy:
         logging.getLogger(__name__).info("nothing is removed: %s", busy)
     attach_report(result, workdir, serving_base, compiled=lambda: ir)

@@ -19,7 +19,7 @@ from tfx.types import BaseChannel
 from components.anomaly_gate.component import AnomalyGate
 from components.idx_example_gen.component import IdxExampleGen
 from components.infra_validator.component import InfraValidator
-from components.model_diff.component import ModelDiff
+from components.model_diff.component import ModelDiff, Recorded
 from components.pusher.component import Pusher
 from components.served_model.component import ServedModel
 from components.span_distribution_validator.component import (
@@ -158,6 +158,12 @@ def create_pipeline(
         labels=list(config.data.labels),
         label_feature=LABEL,
         max_churn=config.evaluation.max_churn,
+        recorded=Recorded(
+            str(config.recordings_dir), config.serving.model_name, config.traffic.replay
+        )
+        if config.traffic.replay
+        else None,
+        max_live_churn=config.evaluation.max_live_churn,
     )
     infra_validator = InfraValidator(
         model=trainer.outputs["model"],

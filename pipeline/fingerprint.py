@@ -103,7 +103,12 @@ NODES = {
     "ModelDiff": Dependencies(
         modules=("components.model_diff.component",),
         packages=("tfx", "tensorflow"),
-        settings=lambda config: [config.evaluation.max_churn, config.data.labels],
+        settings=lambda config: [
+            config.evaluation.max_churn,
+            config.evaluation.max_live_churn,
+            config.traffic.replay,
+            config.data.labels,
+        ],
     ),
     "InfraValidator": Dependencies(
         modules=("components.infra_validator.component", "serving.model_server.__main__"),
@@ -112,6 +117,7 @@ NODES = {
             config.infra_validation.model_dump(mode="json"),
             config.serving.model_name,
             config.serving.default_signature,
+            config.traffic.replay,
             _server_kind(config),
         ],
     ),

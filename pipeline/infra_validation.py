@@ -4,6 +4,7 @@ from components.infra_validator.spec import (
     Input,
     Limits,
     Method,
+    RecordedRequests,
     SignatureRequest,
     Source,
     ValidationSpec,
@@ -24,6 +25,7 @@ def validation_spec(config: Config) -> ValidationSpec:
         min_sample_accuracy=settings.min_sample_accuracy,
         model_server=settings.model_server,
         docker_image=settings.docker_image,
+        recorded=_recorded(config),
         limits=Limits(
             max_load_seconds=settings.max_load_seconds,
             max_latency_ms=settings.max_latency_ms,
@@ -31,6 +33,16 @@ def validation_spec(config: Config) -> ValidationSpec:
             max_memory_megabytes=settings.max_memory_megabytes,
             max_model_megabytes=settings.max_model_megabytes,
         ),
+    )
+
+
+def _recorded(config: Config) -> RecordedRequests | None:
+    if not config.traffic.replay:
+        return None
+    return RecordedRequests(
+        directory=config.recordings_dir,
+        model=config.serving.model_name,
+        count=config.traffic.replay,
     )
 
 

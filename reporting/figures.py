@@ -55,7 +55,7 @@ def accuracy_curves(epochs: Sequence[Epoch]) -> str:
 def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
     """The density of the images' mean pixel, a line for each named part of the data."""
     with rc_context(STYLE):
-        figure, axes = _figure(0.06)
+        figure, axes = new_figure(0.06)
         for place, (name, part) in enumerate(parts):
             total = sum(bucket.count for bucket in part.brightness) or 1
             edges = [bucket.low for bucket in part.brightness] + [part.brightness[-1].high]
@@ -64,12 +64,17 @@ def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
                 for bucket in part.brightness
             ]
             axes.stairs(
-                shares, edges, label=name, color=_color(place), linestyle=_dash(place), linewidth=2
+                shares,
+                edges,
+                label=name,
+                color=series_color(place),
+                linestyle=series_dash(place),
+                linewidth=2,
             )
         axes.set_xlabel("mean pixel of an image, 0 to 255")
         axes.set_yticks([])
         axes.set_ylabel("density")
-        _legend(axes)
+        add_legend(axes)
         return svg_of(figure, "brightness")
 
 
@@ -77,17 +82,17 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
     """The share of each class, a mark for each named part of the data."""
     labels = list(parts[0][1].classes)
     with rc_context(STYLE):
-        figure, axes = _rows_figure(labels)
+        figure, axes = rows_figure(labels)
         for place, (name, part) in enumerate(parts):
             shares = [part.classes[label] / max(part.examples, 1) for label in labels]
             axes.plot(
                 shares,
                 range(len(labels)),
-                _marker(place),
-                color=_color(place),
+                series_marker(place),
+                color=series_color(place),
                 # So that a mark behind another one can be seen around it.
                 markersize=5 + 3 * place,
-                markerfacecolor=_color(place) if place == 0 else "none",
+                markerfacecolor=series_color(place) if place == 0 else "none",
                 label=name,
             )
         most = max(
@@ -95,7 +100,7 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
         )
         axes.set_xlim(0, 1.08 * most or 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        _legend(axes)
+        add_legend(axes)
         return svg_of(figure, "classes")
 
 
@@ -106,7 +111,7 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
     found = [quality.metrics["recall"] for quality in classes]
     rows = range(len(found))
     with rc_context(STYLE):
-        figure, axes = _rows_figure([quality.label for quality in classes])
+        figure, axes = rows_figure([quality.label for quality in classes])
         before = {row: value for row in rows if (value := found[row].baseline) is not None}
         if before:
             served, places = list(before.values()), list(before)
@@ -125,7 +130,7 @@ def recalls(classes: Sequence[ClassMetrics]) -> str:
         )
         axes.set_xlabel("recall")
         if before:
-            _legend(axes)
+            add_legend(axes)
         return svg_of(figure, "recalls")
 
 
@@ -133,7 +138,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
     """How often a prediction of some probability was right, against that probability."""
     most = max(part.images for part in bins)
     with rc_context(STYLE):
-        figure, axes = _figure()
+        figure, axes = new_figure()
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=_DASHES[2], alpha=0.7)
         axes.bar(
             [part.low for part in bins],
@@ -154,7 +159,7 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
         axes.set_ylabel("share that is right")
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.04)
-        _legend(axes)
+        add_legend(axes)
         return svg_of(figure, "reliability")
 
 
@@ -164,13 +169,13 @@ def latencies(signatures: Sequence[SignatureLatency]) -> str:
     medians = [each.p50_ms for each in signatures]
     tails = [each.p99_ms for each in signatures]
     with rc_context(STYLE):
-        figure, axes = _rows_figure([each.signature for each in signatures])
+        figure, axes = rows_figure([each.signature for each in signatures])
         axes.hlines(rows, medians, tails, color=LINE, linewidth=2)
         axes.plot(medians, rows, "o", color=SERIES[0], label="median")
         axes.plot(tails, rows, "s", color=SERIES[1], label="99th percentile")
         axes.set_xlim(left=0)
         axes.set_xlabel("milliseconds")
-        _legend(axes)
+        add_legend(axes)
         return svg_of(figure, "latencies")
 
 
@@ -206,15 +211,15 @@ def _curves(
     numbers = [epoch.number for epoch in epochs]
     marker = "o" if len(epochs) <= _MARKED_POINTS else ""
     with rc_context(STYLE):
-        figure, axes = _figure()
+        figure, axes = new_figure()
         for place, (series, values) in enumerate(
             [("training", training), ("validation", validation)]
         ):
             axes.plot(
                 numbers,
                 values,
-                color=_color(place),
-                linestyle=_dash(place),
+                color=series_color(place),
+                linestyle=series_dash(place),
                 marker=marker,
                 markersize=3.5,
                 label=series,
@@ -222,7 +227,7 @@ def _curves(
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
+        add_legend(axes)
         return svg_of(figure, name)
 
 
@@ -237,15 +242,15 @@ def _over_versions(
     if not any(value is not None for values in series.values() for value in values):
         return ""
     with rc_context(STYLE):
-        figure, axes = _figure()
+        figure, axes = new_figure()
         for place, (title, values) in enumerate(series.items()):
             known = [(x, value) for x, value in enumerate(values) if value is not None]
             axes.plot(
                 [x for x, _ in known],
                 [value for _, value in known],
-                marker=_marker(place),
-                linestyle=_dash(place),
-                color=_color(place),
+                marker=series_marker(place),
+                linestyle=series_dash(place),
+                color=series_color(place),
                 label=title,
             )
         step = max(1, len(versions) // 4)
@@ -257,15 +262,15 @@ def _over_versions(
         if from_zero:
             axes.set_ylim(bottom=0)
         if len(series) > 1:
-            _legend(axes)
+            add_legend(axes)
         return svg_of(figure, name)
 
 
-def _rows_figure(labels: Sequence[str]) -> tuple[Figure, Axes]:
+def rows_figure(labels: Sequence[str]) -> tuple[Figure, Axes]:
     """Returns axes with a named row for each label, the first one on top."""
     needed = _LETTER * max(map(len, labels), default=0) + 0.03
     left = min(max(_LEFT_OF_NAMES, needed), _MOST_LEFT_OF_NAMES)
-    figure, axes = _figure(left, len(labels))
+    figure, axes = new_figure(left, len(labels))
     axes.set_yticks(range(len(labels)), [_shorten(label) for label in labels])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
@@ -274,7 +279,7 @@ def _rows_figure(labels: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes]:
+def new_figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, Axes]:
     height = max(_HEIGHT, _ROW_HEIGHT * rows + _TOP + _BOTTOM)
     figure = Figure(figsize=(_WIDTH / 72, height / 72))
     # Matplotlib can find the margins by itself, by drawing everything twice.
@@ -286,19 +291,19 @@ def _shorten(label: str) -> str:
     return label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…"
 
 
-def _legend(axes: Axes) -> None:
+def add_legend(axes: Axes) -> None:
     figure = axes.get_figure()
     assert figure is not None
     figure.legend(loc="upper left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1.5)
 
 
-def _color(place: int) -> str:
+def series_color(place: int) -> str:
     return SERIES[place % len(SERIES)]
 
 
-def _dash(place: int) -> Any:
+def series_dash(place: int) -> Any:
     return _DASHES[place % len(_DASHES)]
 
 
-def _marker(place: int) -> str:
+def series_marker(place: int) -> str:
     return _MARKERS[place % len(_MARKERS)]

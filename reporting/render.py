@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,6 +13,9 @@ from reporting.drawing import drawings, in_words, summary
 from reporting.page import HistoryPage, Page
 from reporting.sources import sources
 from reporting.verdict import figures_in_brief, verdict
+
+if TYPE_CHECKING:
+    from reporting.traffic.page import TrafficPage
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -40,6 +44,11 @@ def render_history(history: HistoryPage) -> str:
     from reporting import figures
 
     return _environment().get_template("history.html.j2").render(history=history, figures=figures)
+
+
+def render_traffic(page: "TrafficPage") -> str:
+    """Returns the page of live traffic as HTML."""
+    return _environment().get_template("traffic.html.j2").render(page=page)
 
 
 def _sections(page: Page) -> Iterator[tuple[str, str]]:

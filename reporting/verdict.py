@@ -53,6 +53,8 @@ def figures_in_brief(page: Page) -> Iterator[Figure]:
         yield Figure("accuracy", number(result.accuracy), _accuracy_change(page))
     if result.churn is not None:
         yield Figure("changed predictions", f"{number(100 * result.churn, 2)} %", _AGAINST)
+    if result.live_churn is not None:
+        yield Figure("changed on live traffic", f"{number(100 * result.live_churn, 2)} %", _AGAINST)
     if page.infra_validation:
         yield from _measured(page.infra_validation)
     if page.data and page.data.statistics:

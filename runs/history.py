@@ -48,6 +48,7 @@ def repeat(earlier: RunResult, result: RunResult) -> None:
     result.calibration_error = earlier.calibration_error
     result.classes = earlier.classes
     result.churn = earlier.churn
+    result.live_churn = earlier.live_churn
     result.blamed_spans = earlier.blamed_spans
     result.model_server = earlier.model_server
     result.report = earlier.report

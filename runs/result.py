@@ -60,6 +60,7 @@ class RunResult(BaseModel):
         calibration_error: how far the scores are from the share of right answers, by Evaluator.
         classes: per label of a class that has evaluated images, by Evaluator.
         churn: share of the evaluated images whose label changes against the served model.
+        live_churn: the same of recorded pictures of production.
         reasons: why the run was refused or failed, a sentence each.
         spans: that it read, chosen before anything else.
         new_spans: those of them that the served version was not trained on.
@@ -87,6 +88,7 @@ class RunResult(BaseModel):
     calibration_error: float | None = None
     classes: dict[str, ClassQuality] = Field(default_factory=dict)
     churn: float | None = None
+    live_churn: float | None = None
     reasons: list[str] = Field(default_factory=list)
     spans: list[int] = Field(default_factory=list)
     new_spans: list[int] = Field(default_factory=list)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from files.whole import is_partial
 from runs.result import RunResult
+from serving.traffic.files import recordings_before
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class Cleaning:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """Where what clients asked is recorded, and for how many days that is kept; 0: for ever."""
+
+    directory: Path
+    keep_days: int
+
+
+@dataclass(frozen=True)
 class _Run:
     """A run by its file; `started` is the file's time where the content is unreadable."""
 
@@ -73,13 +82,14 @@ def clean_after_run(
     serving_base: str,
     keep: int,
     connection: "metadata_store_pb2.ConnectionConfig | None",
+    recorded: Recorded | None = None,
 ) -> None:
     """Does what `clean` does, and logs what went or why nothing did.
 
     Arguments are those of `clean`.
     """
     try:
-        cleaning = clean(workdir, serving_base, keep, connection)
+        cleaning = clean(workdir, serving_base, keep, connection, recorded)
     except (Exception, KeyboardInterrupt) as error:
         logger.warning("%s was not cleaned: %s: %s", workdir, type(error).__name__, error)
         return
@@ -94,6 +104,7 @@ def clean(
     serving_base: str,
     keep: int,
     connection: "metadata_store_pb2.ConnectionConfig | None",
+    recorded: Recorded | None = None,
     *,
     dry_run: bool = False,
 ) -> Cleaning:
@@ -107,6 +118,7 @@ def clean(
         serving_base: the model's base path.
         keep: how many of the newest runs stay; 0: all.
         connection: of the metadata; None, or a file that does not exist: artifacts are left alone.
+        recorded: what clients asked; None: it is left alone.
         dry_run: remove nothing.
 
     Raises:
@@ -114,7 +126,7 @@ def clean(
         RuntimeError: the metadata cannot be opened; nothing was removed.
     """
     if keep == 0:
-        return Cleaning()
+        return _finished(Cleaning(), _recordings(recorded), dry_run=dry_run)
     runs = _newest_first(workdir / "runs")
     with _opened(connection) as store:
         kept = _kept(runs, keep, serving_base) | (_newest_in(store, keep) if store else set())
@@ -124,18 +136,29 @@ def clean(
             outputs, scratch = _outputs(workdir.resolve() / "pipeline_root", store, kept)
             doomed["artifacts"] = outputs
             doomed[_SCRATCH] = scratch
-        doomed = {kind: paths for kind, paths in doomed.items() if paths}
-        sizes = {kind: sum(map(_size, paths)) for kind, paths in doomed.items()}
         if store and outputs and not dry_run:
             _mark_deleted(store, outputs)
-    cleaning = Cleaning(sorted(kept), doomed, sizes)
-    if not dry_run:
-        for path in (path for paths in doomed.values() for path in paths):
+    return _finished(Cleaning(sorted(kept)), doomed | _recordings(recorded), dry_run=dry_run)
+
+
+def _finished(cleaning: Cleaning, doomed: dict[str, list[Path]], *, dry_run: bool) -> Cleaning:
+    """Removes what is doomed, unless this is a dry run, and says what that is."""
+    for kind, paths in doomed.items():
+        if paths:
+            cleaning.doomed[kind] = paths
+            cleaning.sizes[kind] = sum(map(_size, paths))
+        for path in () if dry_run else paths:
             try:
                 _remove(path)
             except OSError as error:
                 cleaning.failures.append(f"{path} was not removed: {error.strerror}")
     return cleaning
+
+
+def _recordings(recorded: Recorded | None) -> dict[str, list[Path]]:
+    if recorded is None:
+        return {}
+    return {"recordings": recordings_before(recorded.directory, recorded.keep_days)}
 
 
 def _newest_first(runs_dir: Path) -> list[_Run]:
@@ -198,9 +221,14 @@ def _files(workdir: Path, runs: list[_Run], kept: set[str], keep: int) -> dict[s
         "reports": [page for page in old("reports") if page.is_dir() and page.name not in kept],
         "checkpoints": old("checkpoints"),
         "searches": old("tuning"),
-        "traffic records": [path for path in old("traffic", "**/*") if path.is_file()],
+        "traffic records": [path for path in old("traffic", "**/*") if _goes_with_runs(path)],
         "partial files": list(_partial_files(workdir)),
     }
+
+
+def _goes_with_runs(path: Path) -> bool:
+    """Whether a file under `traffic/` may go; recordings go by days, labels are a person's work."""
+    return path.is_file() and path.name != "labels.jsonl" and path.parent.name != "recorded"
 
 
 def _partial_files(workdir: Path) -> Iterator[Path]:

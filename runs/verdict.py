@@ -75,6 +75,7 @@ def _evaluated(outputs: Outputs, result: RunResult, labels: Sequence[str]) -> No
 def _compared(outputs: Outputs, result: RunResult) -> None:
     churn = read_churn(outputs["diff"][0].uri)
     result.churn = round(churn.share, 6) if churn else None
+    result.live_churn = round(churn.live.share, 6) if churn and churn.live else None
     if reasons := read_reasons(outputs["blessing"][0]):
         result.finish(Status.NOT_BLESSED, reasons)
 

@@ -43,7 +43,8 @@ class Measurements(BaseModel):
         memory_megabytes: resident memory of the server after the requests.
         model_megabytes: size of the SavedModel, before warmup records.
         latency: by signature.
-        requests: how many requests were answered.
+        recorded_requests: how many recorded requests of production were answered.
+        requests: how many requests were answered, these included.
         attempts: how often the model was tried; the other numbers are of the last attempt.
         warmup_records: how many were written into the model.
     """
@@ -54,6 +55,7 @@ class Measurements(BaseModel):
     memory_megabytes: float | None = None
     model_megabytes: float | None = None
     latency: dict[str, Latency] = Field(default_factory=dict)
+    recorded_requests: int = 0
     requests: int = 0
     attempts: int = 0
     warmup_records: int = 0

@@ -10,6 +10,7 @@ from components.infra_validator import answers
 from components.infra_validator.blessing import Latency
 from components.infra_validator.client import CallFailedError, NoAnswerError, ServingClient
 from components.infra_validator.model_refused import MissedOnceError, ModelRefusedError
+from components.infra_validator.recorded import recorded_calls
 from components.infra_validator.requests import Call, RequestBuilder, ServingRequest
 from components.infra_validator.saved_model import InProcessModel, SignatureDefs
 from components.infra_validator.spec import ValidationSpec
@@ -46,6 +47,7 @@ class Probe:
         self._outputs = {name: list(signatures[name].outputs) for name in spec.requests}
         self._batches = {name: builder.calls(name, spec.batch_size) for name in spec.requests}
         self._singles = {name: builder.calls(name, 1) for name in spec.requests}
+        self._recorded = recorded_calls(spec)
         self._truth = _true_labels(spec, examples)
         self._reference = reference
         self._expected: dict[int, Arrays] = {}
@@ -63,6 +65,33 @@ class Probe:
             reasons += self._ask(name, calls, client)
         if reasons:
             raise ModelRefusedError(*reasons)
+
+    def ask_recorded(self, client: ServingClient) -> int:
+        """Sends the recorded requests of production over gRPC; returns how many were answered.
+
+        Clients send what no model can read, too: a request that the SavedModel refuses in this
+        process as the server does is no defect.
+
+        Raises:
+            ModelRefusedError: an answer is wrong, or the model refuses every recorded request.
+        """
+        answered = 0
+        where = "Recorded request to {} over gRPC"
+        for call in self._recorded:
+            defects, found = self._answers(where.format(call.signature), [call], client.over_grpc)
+            if not found and self._can_answer(call):
+                raise ModelRefusedError(f"{where.format(call.signature)}, {defects[0]}.")
+            answered += len(found)
+        if self._recorded and not answered:
+            raise ModelRefusedError(f"All {len(self._recorded)} recorded requests are refused.")
+        return answered
+
+    def _can_answer(self, call: Call) -> bool:
+        try:
+            self._expect(call)
+        except ModelRefusedError:
+            return False
+        return True
 
     def ask_once(self, client: ServingClient) -> None:
         """Sends one request to each signature over both protocols; see `ask_all`."""

@@ -66,6 +66,22 @@ class Limits(BaseModel):
     max_model_megabytes: float | None = Field(None, gt=0)
 
 
+class RecordedRequests(BaseModel):
+    """Which requests of production the model is asked besides examples.
+
+    Attributes:
+        directory: of the recordings.
+        model: under which name they were recorded.
+        count: how many of the newest.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    directory: Path
+    model: str
+    count: int = Field(ge=1)
+
+
 class ValidationSpec(BaseModel):
     """What InfraValidator is to do.
 
@@ -83,6 +99,7 @@ class ValidationSpec(BaseModel):
         model_server: which server to use.
         docker_image: the image for `docker`, with TensorFlow Serving's entry point.
         limits: what the model must keep to.
+        recorded: requests of production to be asked as well; None: none.
         work_dir: a local folder, one that the Docker engine can mount; None: the system's.
     """
 
@@ -100,4 +117,5 @@ class ValidationSpec(BaseModel):
     model_server: ServerKind = ServerKind.AUTO
     docker_image: str = DEFAULT_IMAGE
     limits: Limits = Field(default_factory=lambda: Limits())
+    recorded: RecordedRequests | None = None
     work_dir: Path | None = None

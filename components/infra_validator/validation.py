@@ -126,6 +126,8 @@ class _Trial:
         with self._client() as client:
             with self._timed("requests"):
                 probe.ask_all(client)
+            with self._timed("recorded requests"):
+                self._measured.recorded_requests = probe.ask_recorded(client)
             with self._timed("latency"):
                 self._check_latency(probe, client)
             with self._timed("memory"):

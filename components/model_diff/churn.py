@@ -6,6 +6,7 @@ of the old one see.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -40,6 +41,25 @@ class ChangedExample(BaseModel):
     after_probability: float
 
 
+class LiveChurn(BaseModel):
+    """How often two models disagree on recorded pictures, whose truth nobody knows.
+
+    Attributes:
+        examples: how many were compared.
+        changed: for how many the label changed.
+        refused: pictures that one of the models, or both, cannot read.
+    """
+
+    examples: int
+    changed: int
+    refused: int = 0
+
+    @property
+    def share(self) -> float:
+        """Share of the pictures whose label changed, 0 to 1."""
+        return self.changed / self.examples if self.examples else 0.0
+
+
 class Churn(BaseModel):
     """How often two models disagree.
 
@@ -48,6 +68,7 @@ class Churn(BaseModel):
         changed: for how many the label changed; `fixed` became right, `broken` wrong.
         classes: the same by true label.
         worst: changed examples, those first whose right answer was lost with most certainty.
+        live: the same on what production asked; None: nothing of it was compared.
     """
 
     examples: int
@@ -56,6 +77,7 @@ class Churn(BaseModel):
     broken: int
     classes: dict[str, ClassChurn] = Field(default_factory=dict)
     worst: list[ChangedExample] = Field(default_factory=list)
+    live: LiveChurn | None = None
 
     @property
     def share(self) -> float:
@@ -89,6 +111,33 @@ def predict(
         for start in range(0, len(examples), _BATCH)
     ]
     return np.concatenate(batches)
+
+
+def compare_live(before: Path, after: Path, examples: Sequence[bytes], signature: str) -> LiveChurn:
+    """Compares two SavedModels on examples that may be unreadable.
+
+    Args:
+        before: the old model.
+        after: the new one.
+        examples: serialized tf.Examples.
+        signature: as in `predict`.
+    """
+    # Signatures do not keep alive the variables that they use.
+    models = [tf.saved_model.load(str(model)) for model in (before, after)]
+    changed = refused = 0
+    for example in examples:
+        try:
+            old, new = (_best_class(model.signatures[signature], example) for model in models)
+        except tf.errors.InvalidArgumentError:
+            refused += 1
+        else:
+            changed += old != new
+    return LiveChurn(examples=len(examples) - refused, changed=changed, refused=refused)
+
+
+def _best_class(run: Any, example: bytes) -> int:
+    (argument,) = run.structured_input_signature[1]
+    return int(run(**{argument: tf.constant([example])})["probabilities"].numpy().argmax())
 
 
 def true_classes(examples: Sequence[bytes], label_feature: str) -> np.ndarray:

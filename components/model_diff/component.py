@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,8 +12,16 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
-from components.examples import read_examples
-from components.model_diff.churn import Churn, compare, predict, true_classes
+from components.examples import as_example, read_examples
+from components.model_diff.churn import (
+    Churn,
+    LiveChurn,
+    compare,
+    compare_live,
+    predict,
+    true_classes,
+)
+from serving.traffic.reading import newest
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +37,15 @@ BLESSED_PROPERTY = "blessed"
 REASONS_PROPERTY = "reasons"
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """Which recorded pictures: of a model's recording in a folder, how many of the newest."""
+
+    directory: str
+    model: str
+    count: int
+
+
 class ModelDiffSpec(ComponentSpec):
     """Inputs, outputs and parameters of ModelDiff."""
 
@@ -37,6 +55,10 @@ class ModelDiffSpec(ComponentSpec):
         "label_feature": ExecutionParameter(type=str),
         "split": ExecutionParameter(type=str),
         "max_churn": ExecutionParameter(type=float, optional=True),
+        "recordings": ExecutionParameter(type=str, optional=True),
+        "recorded_model": ExecutionParameter(type=str, optional=True),
+        "recorded_pictures": ExecutionParameter(type=int, optional=True),
+        "max_live_churn": ExecutionParameter(type=float, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
         MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
@@ -75,6 +97,7 @@ class Executor(base_executor.BaseExecutor):
                     f"The label of {churn.share:.2%} of the {churn.examples} evaluated images "
                     f"changes against the served model, allowed is {limit:.2%} (max_churn)."
                 )
+            reasons += _live_reasons(churn.live, exec_properties.get("max_live_churn"))
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
         blessing.set_int_custom_property(BLESSED_PROPERTY, int(not reasons))
         blessing.set_string_custom_property(REASONS_PROPERTY, json.dumps(reasons))
@@ -90,7 +113,38 @@ class Executor(base_executor.BaseExecutor):
             for key in (BASELINE_MODEL_KEY, MODEL_KEY)
         )
         truth = true_classes(examples, exec_properties["label_feature"])
-        return compare(before, after, truth, json.loads(exec_properties["labels"]))
+        churn = compare(before, after, truth, json.loads(exec_properties["labels"]))
+        churn.live = self._live_churn(input_dict, exec_properties)
+        return churn
+
+    def _live_churn(
+        self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+    ) -> LiveChurn | None:
+        count = exec_properties.get("recorded_pictures")
+        if not count:
+            return None
+        directory = Path(exec_properties["recordings"])
+        pictures = newest(directory, exec_properties["recorded_model"], count)
+        if not pictures:
+            logger.info("nothing is recorded in %s: churn on live traffic is not known", directory)
+            return None
+        live = compare_live(
+            _saved_model(input_dict[BASELINE_MODEL_KEY]),
+            _saved_model(input_dict[MODEL_KEY]),
+            [as_example(picture.encoded) for picture in pictures],
+            exec_properties["signature"],
+        )
+        logger.info("%d of %d labels of recorded pictures change", live.changed, live.examples)
+        return live
+
+
+def _live_reasons(live: LiveChurn | None, limit: float | None) -> list[str]:
+    if live is None or limit is None or live.share <= limit:
+        return []
+    return [
+        f"The label of {live.share:.2%} of {live.examples} recorded pictures changes against the "
+        f"served model, allowed is {limit:.2%} (max_live_churn)."
+    ]
 
 
 def read_churn(uri: str) -> Churn | None:
@@ -130,6 +184,8 @@ class ModelDiff(base_component.BaseComponent):
         *,
         split: str = "eval",
         max_churn: float | None = None,
+        recorded: Recorded | None = None,
+        max_live_churn: float | None = None,
     ) -> None:
         """Makes the node.
 
@@ -142,6 +198,8 @@ class ModelDiff(base_component.BaseComponent):
             baseline_model: the served model; none blesses every candidate.
             split: the split of the examples.
             max_churn: the largest share of changed labels that is blessed; None: any.
+            recorded: pictures of production on which they are compared as well; None: none.
+            max_live_churn: as `max_churn`, on these.
         """
         super().__init__(
             ModelDiffSpec(
@@ -153,6 +211,10 @@ class ModelDiff(base_component.BaseComponent):
                 label_feature=label_feature,
                 split=split,
                 max_churn=max_churn,
+                recordings=recorded.directory if recorded else None,
+                recorded_model=recorded.model if recorded else None,
+                recorded_pictures=recorded.count if recorded else None,
+                max_live_churn=max_live_churn,
                 diff=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )

@@ -39,6 +39,8 @@ def explained_by_chance(
     info: anomalies_pb2.DriftSkewInfo,
     own: statistics_pb2.DatasetFeatureStatistics,
     baseline: statistics_pb2.DatasetFeatureStatistics,
+    *,
+    baseline_is_sample: bool = False,
 ) -> Chance | None:
     """Returns how likely chance is; None: for a measure, or a feature, that this cannot tell.
 
@@ -46,20 +48,27 @@ def explained_by_chance(
         info: the distance of a feature.
         own: statistics of the sample.
         baseline: statistics of what it is compared with.
+        baseline_is_sample: whether the baseline itself is small, so that chance is in it as well.
     """
     sample, before = _feature(own, info), _feature(baseline, info)
     if sample is None or before is None or not info.drift_measurements:
         return None
     measured = info.drift_measurements[0]
     count = _count(sample)
+    # Two samples are as far apart by chance as one of this size is from the truth.
+    drawn = round(1 / (1 / count + 1 / _count(before))) or 1 if baseline_is_sample else count
     if measured.type == _NORM and before.HasField("string_stats"):
-        counts = _counts(before)
+        counts, own_counts = _counts(before), _counts(sample)
+        unseen = 1.0 if baseline_is_sample else 0.0
+        values = counts.keys() | own_counts.keys()
+        counts = {value: counts.get(value, 0.0) + unseen for value in values}
         shares = {value: each / sum(counts.values()) for value, each in counts.items()}
-        return Chance(chance.of_shares(_counts(sample), shares), count)
+        own_counts = {value: each * drawn / count for value, each in own_counts.items()}
+        return Chance(chance.of_shares(own_counts, shares), count)
     if measured.type == _DIVERGENCE and before.HasField("num_stats"):
         standard, quantiles = (_histogram(before, kind) for kind in (_STANDARD, _QUANTILES))
         if standard and quantiles:
-            probability = chance.of_jensen_shannon(measured.value, standard, quantiles, count)
+            probability = chance.of_jensen_shannon(measured.value, standard, quantiles, drawn)
             return Chance(probability, count)
     return None
 

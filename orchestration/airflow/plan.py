@@ -105,6 +105,8 @@ def plan_of(config: Config, ir: pipeline_pb2.Pipeline, ir_path: Path) -> Plan:
             command=[
                 *_module("orchestration.record_result", str(ir_path), _RUN_ID),
                 *("--keep-runs", str(config.retention.runs)),
+                *("--recordings", str(config.recordings_dir)),
+                *("--keep-recorded-days", str(config.traffic.keep_days)),
             ],
         ),
     )

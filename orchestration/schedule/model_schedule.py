@@ -13,6 +13,7 @@ from orchestration.schedule.cron import Cron
 from orchestration.schedule.model_log import ModelLog
 from orchestration.schedule.silence import Heartbeat, Silence
 from orchestration.schedule.state import DueRun, ScheduleState
+from orchestration.schedule.traffic_watch import TrafficWatch
 from orchestration.schedule.triggers import Triggers
 from orchestration.schedule.webhook import Webhook
 from pipeline.settings.config import Config
@@ -38,6 +39,7 @@ class ModelSchedule:
         cron: Cron | None = None,
         watched: Path | None = None,
         on_result: Callable[[dict[str, Any]], None] | None = None,
+        report_command: Sequence[str] = (),
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Makes the schedule; `resume` comes before all else.
@@ -48,6 +50,7 @@ class ModelSchedule:
             cron: when runs start.
             watched: folder of spans, of which a new one starts a run.
             on_result: is given the result of every run that was seen through, with its `model`.
+            report_command: makes a traffic report, as often as traffic.report_hours says.
             clock: measures.
 
         Raises:
@@ -59,6 +62,8 @@ class ModelSchedule:
         self._log = ModelLog(logging.getLogger(__name__), self._model)
         self._settings = config.schedule
         self._command = command
+        self._report_command = report_command
+        self._traffic: TrafficWatch | None = None
         self._on_result = on_result
         self._clock = clock
         self._folder = config.workdir / "schedule"
@@ -118,6 +123,7 @@ class ModelSchedule:
         self._save(last_run_at=last_run, last_data_at=last_data, cron_until=cron_until)
         self._heartbeat = Heartbeat(self._settings, last_run, last_data, self._clock)
         self._triggers.resume(self._state)
+        self._watch_traffic()
         due = self._state.due
         if due:
             waits = min((due.not_before - now).total_seconds(), self._pause_before(due.attempt))
@@ -133,6 +139,7 @@ class ModelSchedule:
             return
         try:
             self._take_note_of_spans()
+            self._look_at_traffic()
             if self._attempt and self._state.due:
                 self._follow(self._state.due, self._attempt)
             else:
@@ -181,6 +188,8 @@ class ModelSchedule:
 
     def stop_run(self) -> None:
         """Stops the run in order, if one is going on; it stays due."""
+        if self._traffic:
+            self._traffic.stop()
         due = self._state.due
         if due is None or self._attempt is None:
             return
@@ -290,6 +299,22 @@ class ModelSchedule:
             self._heartbeat.ended(Silence.NO_DATA)
             silences = {**self._state.silences, Silence.NO_DATA: 0}
             self._save(last_data_at=self._clock.now(), silences=silences)
+
+    def _watch_traffic(self) -> None:
+        hours = self.config.traffic.report_hours
+        if self._report_command and hours:
+            reports = self.config.traffic_dir / "reports"
+            self._traffic = TrafficWatch(
+                self._report_command, hours, reports, self._clock, self._log
+            )
+
+    def _look_at_traffic(self) -> None:
+        """Starts a run where traffic has drifted and there is data that no run has seen."""
+        if self._traffic and self._traffic.turn():
+            if set(self._triggers.spans) - set(self._state.spans):
+                self.ask_for_run("drift", spans=self._triggers.spans)
+            else:
+                self._log.info("no span is new: label what `traffic export` gives")
 
     def _report_silence(self) -> None:
         for overdue in self._heartbeat.overdue(self._state.silences):

@@ -102,6 +102,11 @@ class Config(Settings):
         return given.expanduser().resolve() if given else self.workdir / "traffic" / "recorded"
 
     @property
+    def traffic_dir(self) -> Path:
+        """Where the statistics of training, the reports on traffic and late labels are."""
+        return self.workdir / "traffic"
+
+    @property
     def logs_dir(self) -> Path:
         """Where TensorFlow's, Beam's and TFX's own output goes."""
         return self.workdir / "logs"

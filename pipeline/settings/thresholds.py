@@ -26,4 +26,7 @@ class EvaluationSettings(Settings):
         None, ge=0, le=1, description="how far scores may be from the share of right answers"
     )
     max_churn: float | None = Field(None, ge=0, le=1, description="share of labels that change")
+    max_live_churn: float | None = Field(
+        None, ge=0, le=1, description="the same of recorded pictures, if traffic.replay is not 0"
+    )
     baseline: bool = Field(True, description="compare with the model being served")

@@ -23,3 +23,22 @@ class TrafficSettings(Settings):
     keep_days: int = Field(
         30, ge=0, description="after which a recording is removed by runs and `clean`; 0: never"
     )
+    report_hours: float | None = Field(
+        None,
+        gt=0,
+        description="a schedule makes a report so often; where it finds drift and spans are new, "
+        "it starts a run",
+    )
+    replay: int = Field(
+        0,
+        ge=0,
+        description="how many of the newest recorded requests a candidate is asked before it is "
+        "pushed, and compared on with the served model; 0: none",
+    )
+    max_distance: float = Field(
+        0.08,
+        gt=0,
+        le=1,
+        description="of every feature between traffic and training: Jensen-Shannon divergence in "
+        "bits, or change of a label's share; drift where chance does not explain it",
+    )

@@ -52,6 +52,7 @@ def _measured(found: Measurements) -> dict[str, str]:
         "memory": (found.memory_megabytes, "{:.0f} MB"),
         "model on disk": (found.model_megabytes, "{:.2f} MB"),
         "requests answered": (found.requests, "{:d}"),
+        "of these, recorded ones": (found.recorded_requests, "{:d}"),
         "warmup records": (found.warmup_records, "{:d}"),
     }
     return {name: text.format(value) for name, (value, text) in measured.items() if value}

@@ -15,6 +15,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.examples import serialized_examples
 from serving.model_server import signatures as rules
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.servable import Servable
@@ -75,18 +76,6 @@ def multi_inference(servable: Servable, request: Any) -> Any:
         else:
             fill_regression(answer.regression_result, result)
     return response
-
-
-def serialized_examples(model_input: Any) -> list[bytes]:
-    """The tf.Examples of an Input, each merged with the context if there is one.
-
-    Protobufs merge by concatenation, which is what TensorFlow Serving does here.
-    """
-    if model_input.WhichOneof("kind") == "example_list_with_context":
-        context = model_input.example_list_with_context.context.SerializeToString()
-        examples = model_input.example_list_with_context.examples
-        return [context + example.SerializeToString() for example in examples]
-    return [example.SerializeToString() for example in model_input.example_list.examples]
 
 
 def _check_tasks(tasks: Any, signature_names: list[str]) -> None:

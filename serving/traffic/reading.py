@@ -1,7 +1,6 @@
 """Reads recorded requests: one picture after the other, whatever API and signature it came by."""
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,10 @@ import tensorflow as tf
 from google.protobuf import message
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.model_server.inference import serialized_examples
+from serving.examples import serialized_examples
 from serving.tensors import MalformedTensorError, array_from_proto
-from serving.traffic.recording import Origin, origin_of
+from serving.traffic.files import recordings
+from serving.traffic.origin import Origin, origin_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +52,13 @@ class RecordedPicture:
         """Tells this picture from all others: the request's id, and the row if it is not 0."""
         return self.origin.request_id + (f".{self.row}" if self.row else "")
 
-
-def recordings(directory: Path, model: str) -> list[Path]:
-    """Returns the files of a model's recording, the one that was written last at the end."""
-    name = re.compile(rf"{re.escape(model)}-\d{{8}}T\d{{6}}-\d+(?:-(\d+))?\.tfrecord")
-    found = []
-    for path in directory.glob("*.tfrecord"):
-        if match := name.fullmatch(path.name):
-            try:
-                # Files of one process may be written within one tick of the file system's clock.
-                found.append((path.stat().st_mtime_ns, int(match[1] or 0), path))
-            except FileNotFoundError:
-                continue
-    return [path for *_, path in sorted(found)]
+    @property
+    def encoded(self) -> bytes:
+        """The picture as a file: what the client sent, or its pixels as a PNG."""
+        if isinstance(self.picture, bytes):
+            return self.picture
+        pixels = np.clip(np.rint(self.picture), 0, 255).astype(np.uint8)
+        return bytes(tf.io.encode_png(pixels).numpy())
 
 
 def newest(
@@ -90,16 +84,37 @@ def newest(
     return found if count is None else found[max(len(found) - count, 0) :]
 
 
+def newest_logs(directory: Path, model: str, count: int) -> list[Any]:
+    """Returns the PredictionLogs that were recorded last, in the order in which they came.
+
+    Arguments are those of `newest`, which counts pictures where this counts requests.
+    """
+    found: list[Any] = []
+    for path in reversed(recordings(directory, model)):
+        if len(found) >= count:
+            break
+        found[:0] = _logs(path)
+    return found[max(len(found) - count, 0) :]
+
+
 def read(path: Path, labels: Sequence[str] = ()) -> Iterator[RecordedPicture]:
     """Yields the pictures of one file, up to where it is cut off or damaged."""
     unreadable = 0
-    for record in _records(path):
+    for log in _logs(path):
         try:
-            yield from _pictures(prediction_log_pb2.PredictionLog.FromString(record), labels)
+            yield from _pictures(log, labels)
         except (message.DecodeError, MalformedTensorError, ValueError):
             unreadable += 1
     if unreadable:
         logger.warning("%s: %d records are no requests with pictures", path, unreadable)
+
+
+def _logs(path: Path) -> Iterator[Any]:
+    for record in _records(path):
+        try:
+            yield prediction_log_pb2.PredictionLog.FromString(record)
+        except message.DecodeError:
+            logger.warning("%s: a record is no PredictionLog", path)
 
 
 def _records(path: Path) -> Iterator[bytes]:

@@ -6,34 +6,12 @@ whatever reads PredictionLogs reads it. What came in by which way is in `log_met
 `request_origin`. Nothing says who asked: no address, no header.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serving.model_server.request_log_files import RequestLogFiles
 from serving.model_server.request_log_records import stamp
-
-STABLE = "stable"
-CANARY = "canary"
-
-_SEPARATOR = "/"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a recorded request came from.
-
-    Attributes:
-        request_id: as the access log and the client have it.
-        version: that answered.
-        variant: `stable` or `canary`; empty: there was no edge in front.
-        time: in seconds since 1970; recorded to the second.
-    """
-
-    request_id: str
-    version: int
-    variant: str = STABLE
-    time: float = 0.0
+from serving.traffic.origin import Origin, as_request_origin
 
 
 class TrafficRecorder:
@@ -62,21 +40,9 @@ class TrafficRecorder:
             tf.errors.OpError: for the same reasons. The next ten seconds record nothing.
         """
         stamp(log, self._model, origin.version, signature, origin.time or None)
-        log.log_metadata.request_origin = f"{origin.variant}{_SEPARATOR}{origin.request_id}"
+        log.log_metadata.request_origin = as_request_origin(origin)
         return self._files.write(log.SerializeToString())
 
     def close(self) -> None:
         """Ends the file; nothing is recorded after this."""
         self._files.close()
-
-
-def origin_of(log: Any) -> Origin:
-    """Reads a PredictionLog's origin; a log that another server wrote has no request id."""
-    metadata = log.log_metadata
-    variant, _, request_id = metadata.request_origin.rpartition(_SEPARATOR)
-    return Origin(
-        request_id=request_id,
-        version=metadata.model_spec.version.value,
-        variant=variant,
-        time=float(metadata.timestamp_secs),
-    )

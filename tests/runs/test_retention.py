@@ -328,3 +328,27 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(
     page = days.workdir / "reports" / run_id(0)
     assert cleaning.failures == [f"{page} was not removed: Permission denied"]
     assert days.names("checkpoints") == ["00000001", "00000002"]
+
+
+def test_recordings_go_by_days_and_what_a_person_labelled_stays(days: Days) -> None:
+    recorded = days.workdir / "traffic" / "recorded"
+    recorded.mkdir(parents=True)
+    old = recorded / "m-20260101T000000-1-1.tfrecord"
+    new = recorded / "m-20260102T000000-1-2.tfrecord"
+    foreign = recorded / "notes.txt"
+    labels = recorded.parent / "labels.jsonl"
+    for path in (old, new, foreign, labels):
+        path.write_bytes(b"x")
+    for path in (old, foreign, labels):
+        touched(path, datetime.now(UTC) - timedelta(days=8))
+
+    def clean(keep_days: int, keep: int = 1) -> list[Path]:
+        cleaning = retention.clean(
+            days.workdir, str(days.serving), keep, None, retention.Recorded(recorded, keep_days)
+        )
+        return cleaning.doomed.get("recordings", [])
+
+    assert clean(0) == clean(9) == []
+    assert clean(7, keep=0) == [old]
+    assert sorted(recorded.iterdir()) == [new, foreign]
+    assert labels.exists()

@@ -11,6 +11,9 @@ from tfx.types import standard_artifacts
 
 from components.model_diff.churn import compare, predict
 from components.model_diff.component import Executor, read_churn, read_reasons
+from serving.model_server.request_log_records import classify_log, predict_log
+from serving.traffic.origin import Origin
+from serving.traffic.recording import TrafficRecorder
 from tests.tiny_models import LABELS, GreyClassifier, grey_examples, save
 
 BEFORE = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
@@ -57,7 +60,12 @@ def test_a_model_without_the_signature_is_named(models: dict[str, Path]) -> None
 
 @pytest.fixture
 def diff(models: dict[str, Path], tmp_path: Path) -> Any:
-    def run(candidate: str, baseline: str | None, max_churn: float | None = None) -> tuple:
+    def run(
+        candidate: str,
+        baseline: str | None,
+        max_churn: float | None = None,
+        max_live_churn: float | None = None,
+    ) -> tuple:
         examples = standard_artifacts.Examples()
         examples.uri = str(tmp_path / "examples")
         examples.split_names = '["eval"]'
@@ -84,6 +92,10 @@ def diff(models: dict[str, Path], tmp_path: Path) -> Any:
             "label_feature": "label",
             "split": "eval",
             "max_churn": max_churn,
+            "recordings": str(tmp_path / "recorded"),
+            "recorded_model": "live",
+            "recorded_pictures": 100,
+            "max_live_churn": max_live_churn,
         }
         Executor().Do(inputs, outputs, properties)
         blessing = outputs["blessing"][0]
@@ -111,3 +123,34 @@ def test_too_much_churn_is_refused_with_the_share_and_the_limit(diff: Any) -> No
     assert blessed == 0
     assert "40.00% of the 10 evaluated images" in reason
     assert "allowed is 10.00% (max_churn)" in reason
+
+
+def record(folder: Path) -> None:
+    """Records ten shades of grey, of which two kinds are swapped, and a picture of another size."""
+    recorder = TrafficRecorder(folder / "recorded", "live", 1 << 20, 1 << 20)
+    for example in grey_examples(10):
+        recorder.record(classify_log([example], None), "classify", Origin("r", 1))
+    other = tf.io.encode_png(np.zeros((9, 9, 1), np.uint8)).numpy()
+    log = predict_log({"image_bytes": np.array([other], object)}, {})
+    recorder.record(log, "predict_bytes", Origin("r", 1))
+    recorder.close()
+
+
+def test_churn_on_live_traffic_is_reported(diff: Any, tmp_path: Path) -> None:
+    record(tmp_path)
+    churn, blessed, _ = diff("swapped", "sound")
+    assert churn.live.model_dump() == {"examples": 10, "changed": 4, "refused": 1}
+    assert blessed == 1
+
+
+def test_too_much_churn_on_live_traffic_is_refused(diff: Any, tmp_path: Path) -> None:
+    record(tmp_path)
+    _, blessed, [reason] = diff("swapped", "sound", max_live_churn=0.1)
+    assert blessed == 0
+    assert "40.00% of 10 recorded pictures" in reason
+    assert "allowed is 10.00% (max_live_churn)" in reason
+
+
+def test_without_a_recording_the_models_are_compared_on_examples_alone(diff: Any) -> None:
+    churn, blessed, _ = diff("swapped", "sound", max_live_churn=0.0)
+    assert (churn.live, blessed) == (None, 1)

@@ -13,8 +13,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.model_server.request_log_records import classify_log, predict_log, regress_log
 from serving.model_server.signatures import Classification
-from serving.traffic.reading import newest, read, recordings
-from serving.traffic.recording import CANARY, Origin, TrafficRecorder, origin_of
+from serving.traffic.files import recordings
+from serving.traffic.origin import CANARY, Origin, origin_of
+from serving.traffic.reading import newest, read
+from serving.traffic.recording import TrafficRecorder
 
 LABELS = ("ant", "bee")
 

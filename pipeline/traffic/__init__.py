@@ -1,0 +1,1 @@
+"""How far live traffic is from what the served model was trained on."""

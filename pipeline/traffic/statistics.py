@@ -1,0 +1,201 @@
+"""Statistics of pictures, counted by Beam and TensorFlow Data Validation: of training and traffic.
+
+The same code measures both sides, after the decoding that training and serving share, so that what
+differs are the pictures.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+# Completes tfx_bsl, without which TensorFlow Data Validation cannot be imported.
+import tfx  # noqa: F401
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx_bsl.public.proto import slicing_spec_pb2
+
+from pipeline.modeling.features import IMAGE, ORIGIN
+from pipeline.modeling.preprocessing import decode_images
+from pipeline.traffic.measures import measure
+
+logger = logging.getLogger(__name__)
+
+LABEL = "predicted_label"
+CONFIDENCE = "confidence"
+FILE_BYTES = "file_bytes"
+WIDTH = "width"
+HEIGHT = "height"
+
+WHOLE = "All Examples"
+"""The name of the statistics over all pictures, beside which there are those of every origin."""
+
+_SIGNATURE = "predict_bytes"
+_BATCH = 500
+# Quantiles stand for the distribution where chance is asked.
+_QUANTILES = 100
+_FILE = "statistics.pb"
+
+Statistics = dict[str, statistics_pb2.DatasetFeatureStatistics]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The bytes of a PNG or JPEG, and where it comes from: a span, or a variant."""
+
+    encoded: bytes
+    origin: str
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a model said of pictures, and which of them no model can read.
+
+    Attributes:
+        images: float32 [N, height, width, channels], as the model sees them.
+        rows: the places of these among what was given, int64 [N].
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
+
+
+def decode(encoded: Sequence[bytes]) -> Looked:
+    """Decodes pictures as training and serving do; what cannot be decoded is left out."""
+    try:
+        return Looked(decode_images(tf.constant(encoded)).numpy(), np.arange(len(encoded)))
+    except tf.errors.InvalidArgumentError:
+        decoded, rows = [], []
+        for row, each in enumerate(encoded):
+            try:
+                decoded.append(decode_images(tf.constant([each])).numpy()[0])
+                rows.append(row)
+            except tf.errors.InvalidArgumentError:
+                continue
+        return Looked(np.array(decoded, np.float32), np.array(rows, np.int64))
+
+
+def predict(model: str, encoded: Sequence[bytes]) -> tuple[list[str], np.ndarray]:
+    """Returns labels and confidences, float32 [N], that a SavedModel gives to pictures.
+
+    Args:
+        model: its directory.
+        encoded: PNG or JPEG bytes, all of which can be decoded.
+    """
+    labels: list[str] = []
+    confidences = []
+    run = _loaded(model)
+    for start in range(0, len(encoded), _BATCH):
+        answer = run(image_bytes=tf.constant(encoded[start : start + _BATCH]))
+        labels += [label.decode() for label in answer["label"].numpy()]
+        confidences.append(answer["probabilities"].numpy().max(axis=1))
+    return labels, np.concatenate(confidences) if confidences else np.zeros(0, np.float32)
+
+
+@cache
+def _loaded(model: str) -> Any:
+    loaded = tf.saved_model.load(model)
+    run = loaded.signatures[_SIGNATURE]
+    # The function holds its variables weakly.
+    run.keep_alive = loaded
+    return run
+
+
+class _Measure(beam.DoFn):
+    """Turns batches of pictures into rows of features, as TensorFlow Data Validation takes them."""
+
+    def __init__(self, model: str | None) -> None:
+        self._model = model
+
+    def process(self, element: list[Picture]) -> Iterator[pa.RecordBatch]:
+        looked = decode([picture.encoded for picture in element])
+        if not len(looked.rows):
+            return
+        chosen = [element[row] for row in looked.rows]
+        columns: dict[str, Iterable[Any]] = dict(measure(looked.images))
+        columns[FILE_BYTES] = [len(picture.encoded) for picture in chosen]
+        sizes = [size_of(picture.encoded) for picture in chosen]
+        columns[WIDTH], columns[HEIGHT] = zip(*sizes, strict=True)
+        columns[ORIGIN] = [picture.origin for picture in chosen]
+        if self._model:
+            encoded = [picture.encoded for picture in chosen]
+            columns[LABEL], columns[CONFIDENCE] = predict(self._model, encoded)
+        arrays = [pa.array([[value] for value in values]) for values in columns.values()]
+        yield pa.RecordBatch.from_arrays(arrays, list(columns))
+
+
+def size_of(encoded: bytes) -> tuple[int, int]:
+    """Returns width and height of a PNG or JPEG, from its header."""
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+        return image.size
+
+
+class _Parse(beam.DoFn):
+    def process(self, element: bytes) -> Iterator[Picture]:
+        feature = tf.train.Example.FromString(element).features.feature
+        origin = feature[ORIGIN].bytes_list.value[0].decode()
+        yield Picture(feature[IMAGE].bytes_list.value[0], origin)
+
+
+def of_pictures(
+    pictures: Sequence[Picture], model: str, beam_args: Sequence[str]
+) -> Statistics | None:
+    """Returns the statistics of pictures, by their origin and of all; None: none can be decoded.
+
+    Args:
+        pictures: to be measured.
+        model: a SavedModel, whose predictions are counted as well.
+        beam_args: options of Beam.
+    """
+    return _counted(beam.Create(pictures), model, beam_args)
+
+
+def of_examples(files: str, model: str | None, beam_args: Sequence[str]) -> Statistics | None:
+    """As `of_pictures`, of the tf.Examples in gzipped TFRecord files.
+
+    Args:
+        files: a pattern.
+        model: a SavedModel, whose predictions are counted as well; None: without predictions.
+        beam_args: options of Beam.
+    """
+    read = beam.io.ReadFromTFRecord(files)
+    return _counted(read | "Parse" >> beam.ParDo(_Parse()), model, beam_args)
+
+
+def _counted(source: Any, model: str | None, beam_args: Sequence[str]) -> Statistics | None:
+    import tensorflow_data_validation as tfdv
+
+    by_origin = slicing_spec_pb2.SlicingSpec(feature_keys=[ORIGIN])
+    options = tfdv.StatsOptions(
+        num_quantiles_histogram_buckets=_QUANTILES,
+        slicing_config=slicing_spec_pb2.SlicingConfig(slicing_specs=[by_origin]),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / _FILE
+        with beam.Pipeline(argv=list(beam_args)) as pipeline:
+            _ = (
+                pipeline
+                | "Pictures" >> source
+                | "Batch" >> beam.BatchElements(_BATCH, _BATCH)
+                | "Measure" >> beam.ParDo(_Measure(model)).with_output_types(pa.RecordBatch)
+                | "Count" >> tfdv.GenerateStatistics(options)
+                | "Write" >> tfdv.WriteStatisticsToBinaryFile(str(file))
+            )
+        counted = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+    found = {
+        (each.name or WHOLE).removeprefix(f"{ORIGIN}_"): each
+        for each in counted.datasets
+        if each.num_examples
+    }
+    return found or None

@@ -1,0 +1,76 @@
+"""The statistics that traffic is compared with: those of what a served version was trained on.
+
+They are computed when they are first asked for and kept in the workdir, under the checksum of the
+model and that of the code that measures. Measures of pictures come from what was trained on;
+predictions from what was held out, because a model is surer of what it was fitted to.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from files.whole import write_whole
+from pipeline.fingerprint import module_digests
+from pipeline.traffic.statistics import CONFIDENCE, LABEL, Statistics, of_examples
+from serving.versions.store import Version
+
+logger = logging.getLogger(__name__)
+
+_PREDICTIONS = (LABEL, CONFIDENCE)
+_TRAINED = "train"
+_HELD_OUT = "validation"
+
+
+class NoTrainingData(Exception):
+    """What the version was trained on is not there any more."""
+
+
+def training_statistics(
+    version: Version, examples: Path | None, folder: Path, beam_args: Sequence[str]
+) -> Statistics:
+    """Returns the statistics of a version's training data, by origin and of all.
+
+    Args:
+        version: a served one, with a record.
+        examples: the artifact that it was trained on; None: it is not known any more.
+        folder: where statistics are kept.
+        beam_args: options of Beam.
+
+    Raises:
+        NoTrainingData: they are not kept, and the examples are gone.
+    """
+    file = folder / f"{version.number}-{_digest(version)}.pb"
+    if file.is_file():
+        kept = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+        return {each.name: each for each in kept.datasets}
+    if examples is None or not (examples / f"Split-{_TRAINED}").is_dir():
+        raise NoTrainingData(
+            f"what version {version.number} was trained on is not in this workdir; its statistics "
+            "can only be counted where it was trained"
+        )
+    logger.info("counting what version %d was trained on", version.number)
+    trained = of_examples(f"{examples}/Split-{_TRAINED}/*", None, beam_args)
+    held_out = of_examples(f"{examples}/Split-{_HELD_OUT}/*", version.directory, beam_args)
+    if trained is None:
+        raise NoTrainingData(f"none of the pictures in {examples} can be read")
+    for origin, statistics in trained.items():
+        statistics.name = origin
+        if held_out and origin in held_out:
+            predictions = (
+                each for each in held_out[origin].features if each.path.step[0] in _PREDICTIONS
+            )
+            statistics.features.extend(predictions)
+    kept = statistics_pb2.DatasetFeatureStatisticsList(datasets=trained.values())
+    write_whole(file, kept.SerializeToString())
+    return trained
+
+
+def _digest(version: Version) -> str:
+    checksums = version.record.checksums if version.record else {}
+    measured_by = module_digests(["pipeline.traffic.statistics"])
+    content = json.dumps([checksums, measured_by], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Live traffic as a report and a page."""

@@ -1,0 +1,82 @@
+"""Drift is what neither the limit nor chance allows, and is named by the feature that moved."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.settings.beam import BeamSettings
+from pipeline.traffic.drift import Comparison, compare
+from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures
+
+ARGS = BeamSettings().pipeline_args
+
+
+def pngs(images: np.ndarray, origin: str = "base") -> list[Picture]:
+    encoded = tf.io.encode_png(images[..., np.newaxis].astype(np.uint8)).numpy()
+    return [Picture(each, origin) for each in encoded]
+
+
+def inverted(images: np.ndarray) -> np.ndarray:
+    return 255 - images
+
+
+@pytest.fixture(scope="module")
+def training(by_mean: Path, clothes: np.ndarray) -> Statistics:
+    """Half of the clothes, and a span of inverted ones."""
+    pictures = pngs(clothes[:300]) + pngs(inverted(clothes[500:600]), "span-1")
+    found = of_pictures(pictures, str(by_mean), ARGS)
+    assert found
+    return found
+
+
+def compared(images: np.ndarray, training: Statistics, model: Path, *more: Picture) -> Comparison:
+    traffic = of_pictures([*pngs(images, "stable"), *more], str(model), ARGS)
+    assert traffic
+    return compare(traffic[WHOLE], training, 0.08)
+
+
+@pytest.mark.parametrize(
+    ("change", "feature"),
+    [
+        (lambda x: x, None),
+        (lambda x: np.minimum(x + 60.0, 255), "mean_pixel"),
+        (lambda x: np.roll(x, 5, axis=2), "centre_x"),
+    ],
+    ids=["alike", "brighter", "moved"],
+)
+def test_what_moved_is_named_first(
+    clothes: np.ndarray,
+    training: Statistics,
+    by_mean: Path,
+    change: Callable[[np.ndarray], np.ndarray],
+    feature: str | None,
+) -> None:
+    found = compared(change(clothes[700:820]), training, by_mean)
+    assert [each.feature for each in found.drifted][:1] == ([feature] if feature else [])
+
+
+def test_a_handful_of_pictures_is_no_drift_where_chance_explains_it(
+    clothes: np.ndarray, training: Statistics, by_mean: Path
+) -> None:
+    found = compared(clothes[700:710], training, by_mean)
+    assert max(each.distance for each in found.features) > 0.08
+    assert found.drifted == []
+
+
+def test_traffic_like_one_span_of_the_training_data_is_no_drift(
+    clothes: np.ndarray, training: Statistics, by_mean: Path
+) -> None:
+    found = compared(inverted(clothes[700:820]), training, by_mean)
+    assert (found.origin, found.drifted) == ("span-1", [])
+
+
+def test_a_picture_that_cannot_be_decoded_costs_only_itself(
+    clothes: np.ndarray, training: Statistics, by_mean: Path
+) -> None:
+    broken = Picture(b"\x89PNG and nothing else", "stable")
+    found = compared(clothes[700:820], training, by_mean, broken)
+    assert found.drifted == []
+    assert of_pictures([broken], str(by_mean), ARGS) is None

@@ -1,0 +1,92 @@
+"""True labels that arrive later are joined with what was answered."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.refusal import DataRefused
+from pipeline.settings.config import Config
+from pipeline.settings.load import load_config
+from pipeline.traffic.live_labels import live_accuracy, read_labels, take_in
+from serving.model_server.request_log_records import predict_log
+from serving.traffic.origin import Origin
+from serving.traffic.recording import TrafficRecorder
+
+CLASSES = ("T-shirt/top", "Bag")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "request_id,label\na,Bag\nb,t-shirt_top\n",
+        "\ufefflabel,note,request_id\r\nBag,,a\r\nT-shirt/top,x,b\r\n",
+        '{"request_id": "a", "label": "Bag"}\n\n{"request_id": "b", "label": "T-shirt/top"}',
+    ],
+    ids=["csv", "spreadsheet", "jsonl"],
+)
+def test_both_forms_are_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "labels").write_text(text)
+    assert read_labels(tmp_path / "labels", CLASSES) == {"a": "Bag", "b": "T-shirt/top"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"request_id,label\na,Sock\n", "line 2: no class is called Sock"),
+        (b"request_id,label\n,Bag\n", "line 2 has no request_id"),
+        (b"id,truth\na,Bag\n", "line 2 has no request_id"),
+        (b'{"request_id": "a"}\n{oops\n', "line 1 has no label"),
+        (b"", "holds no labels"),
+        (b"\xff\xfe\x00", "neither CSV nor JSON lines"),
+    ],
+)
+def test_what_is_not_sound_is_a_sentence_with_its_line(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    (tmp_path / "labels").write_bytes(content)
+    with pytest.raises(DataRefused) as refusal:
+        read_labels(tmp_path / "labels", CLASSES)
+    assert sentence in refusal.value.reasons[0]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A workdir with a recording: version 3 answered Bag to a, Bag and Dress to b."""
+    config = load_config(workdir=tmp_path)
+    recorder = TrafficRecorder(config.recordings_dir, "fashion_mnist", 1 << 20, 1 << 20)
+    png = tf.io.encode_png(np.zeros((28, 28, 1), np.uint8)).numpy()
+    for request_id, labels in (("a", [b"Bag"]), ("b", [b"Bag", b"Dress"])):
+        log = predict_log(
+            {"image_bytes": np.array([png] * len(labels), object)},
+            {
+                "label": np.array(labels, object),
+                "probabilities": np.full((len(labels), 10), 0.1, np.float32),
+            },
+        )
+        recorder.record(log, "predict_bytes", Origin(request_id, 3))
+    recorder.close()
+    return config
+
+
+def test_the_live_accuracy_is_that_of_labelled_pictures(config: Config) -> None:
+    assert take_in(config, {"a": "Bag", "b": "Coat", "b.1": "Dress", "z": "Bag"}) == ["z"]
+    [found] = live_accuracy(config.traffic_dir)
+    assert (found.version, found.labelled, found.right) == (3, 3, 2)
+
+
+def test_a_corrected_label_takes_the_place_of_the_first(config: Config) -> None:
+    take_in(config, {"a": "Coat"})
+    take_in(config, {"a": "Bag"})
+    [found] = live_accuracy(config.traffic_dir)
+    assert (found.labelled, found.right) == (1, 1)
+
+
+def test_labels_outlive_the_recording(config: Config) -> None:
+    take_in(config, {"a": "Bag"})
+    for path in config.recordings_dir.iterdir():
+        path.unlink()
+    assert take_in(config, {"a": "Coat"}) == ["a"]
+    [found] = live_accuracy(config.traffic_dir)
+    assert found.right == 1
