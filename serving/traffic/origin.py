@@ -34,10 +34,11 @@ def as_request_origin(origin: Origin) -> str:
 def origin_of(log: Any) -> Origin:
     """Reads a PredictionLog's origin; a log that another server wrote has no request id."""
     metadata = log.log_metadata
-    variant, _, request_id = metadata.request_origin.rpartition(_SEPARATOR)
+    # An id may have the separator in it: ids come from clients.
+    variant, separator, request_id = metadata.request_origin.partition(_SEPARATOR)
     return Origin(
         request_id=request_id,
         version=metadata.model_spec.version.value,
-        variant=variant,
+        variant=variant if separator else "",
         time=float(metadata.timestamp_secs),
     )

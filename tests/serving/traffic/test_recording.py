@@ -54,7 +54,7 @@ def ask(recorder: TrafficRecorder, request_id: str = "r", picture: bytes | None 
 def test_time_variant_version_and_request_id_are_recorded(
     recorder: TrafficRecorder, tmp_path: Path
 ) -> None:
-    origin = Origin("4f2a", 7, CANARY, 1_700_000_000)
+    origin = Origin("4f2a/1", 7, CANARY, 1_700_000_000)
     recorder.record(predict_log({"image_bytes": strings(png())}, {}), "predict_bytes", origin)
     [picture] = newest(tmp_path, "m")
     assert picture.origin == origin
