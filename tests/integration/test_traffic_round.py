@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 # A few inverted pictures among many others: the model need not be good, only better informed.
 SETTINGS = {
     "preset": "smoke",
-    "training": {"epochs": 3},
+    "training": {"epochs": 1},
     "evaluation": {
         "min_accuracy": 0.1,
         "min_span_accuracy": 0.0,
@@ -84,8 +84,6 @@ def test_labelled_traffic_ends_its_drift(tmp_path: Path) -> None:
     truth = idx.read_labels(base / "t10k-labels-idx1-ubyte.gz")
 
     assert workdir.call("run")[0] == 0
-    code, empty = workdir.call("traffic", "report")
-    assert (code, empty["drift"], empty["pictures"]) == (0, False, 0)
     workdir.ask(images, "first")
 
     code, report = workdir.call("traffic", "report")
