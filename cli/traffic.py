@@ -168,6 +168,8 @@ def labels(
     from pipeline.traffic.live_labels import live_accuracy, read_labels, take_in
 
     settings = _settings(workdir, config, overrides)
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}; it has the columns request_id and label")
     try:
         wanted = read_labels(file, settings.data.labels)
     except DataRefused as refusal:

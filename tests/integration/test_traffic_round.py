@@ -27,7 +27,8 @@ pytestmark = pytest.mark.integration
 # A few inverted pictures among many others: the model need not be good, only better informed.
 SETTINGS = {
     "preset": "smoke",
-    "training": {"epochs": 1},
+    "training": {"epochs": 3},
+    "infra_validation": {"min_sample_accuracy": 0.0},
     "evaluation": {
         "min_accuracy": 0.1,
         "min_span_accuracy": 0.0,
