@@ -1,7 +1,7 @@
 """How often a traffic report cries wolf, and which changes of the pictures it finds and names.
 
     python -m benchmarks.traffic_drift --workdir DIR [--reports 100] [--pictures 400]
-        [--repeats 3] [--output FILE.md]
+        [--repeats 3] [--seed 1] [--output FILE.md]
 
 The workdir has a served version that was trained on the official images. Traffic is drawn from the
 10,000 official test images, which no training sees; every report is that of `traffic report`, from
@@ -9,6 +9,7 @@ the pictures on.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--reports", type=int, default=100)
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3, help="of each change")
+    parser.add_argument("--seed", type=int, default=1, help="of the draws")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     lines = []
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def _lines(arguments: argparse.Namespace) -> Iterator[str]:
-    trial = Trial(arguments.workdir, arguments.pictures)
+    trial = Trial(arguments.workdir, arguments.pictures, arguments.seed)
     yield "# Drift of traffic"
     yield ""
     yield (
@@ -92,7 +94,7 @@ def _row(name: str, found: list[Comparison], expected: set[str]) -> str:
 class Trial:
     """Draws traffic, and compares it with what a workdir's served version was trained on."""
 
-    def __init__(self, workdir: Path, pictures: int) -> None:
+    def __init__(self, workdir: Path, pictures: int, seed: int) -> None:
         """Reads the test images, and counts the training data if that was not done yet."""
         config = load_config(workdir=workdir)
         version = VersionStore(config.serving_base).newest_served()
@@ -102,7 +104,8 @@ class Trial:
         self._args = config.beam.pipeline_args
         self._limit = config.traffic.max_distance
         self._pictures = pictures
-        self._random = np.random.default_rng(1)
+        self._made = 0
+        self._random = np.random.default_rng(seed)
         self._images = idx.read_images(config.base_dir / "t10k-images-idx3-ubyte.gz")
         self._labels = idx.read_labels(config.base_dir / "t10k-labels-idx1-ubyte.gz")
         # The first run of a workdir has one execution of ExampleGen.
@@ -121,7 +124,11 @@ class Trial:
         shown = [Picture(each, "stable") for each in encoded]
         traffic = of_pictures(shown, self._model, self._args)
         assert traffic
-        return compare(traffic[WHOLE], self._training, self._limit)
+        found = compare(traffic[WHOLE], self._training, self._limit)
+        self._made += 1
+        drifted = ", ".join(each.feature for each in found.drifted) or "no drift"
+        print(f"report {self._made}: {drifted}", file=sys.stderr, flush=True)
+        return found
 
 
 if __name__ == "__main__":
