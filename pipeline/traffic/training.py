@@ -54,7 +54,13 @@ def training_statistics(
         )
     logger.info("counting what version %d was trained on", version.number)
     trained = of_examples(f"{examples}/Split-{_TRAINED}/*", None, beam_args)
-    held_out = of_examples(f"{examples}/Split-{_HELD_OUT}/*", version.directory, beam_args)
+    # So few images may have been ingested that none of them is held out.
+    has_held_out = any((examples / f"Split-{_HELD_OUT}").glob("*"))
+    held_out = (
+        of_examples(f"{examples}/Split-{_HELD_OUT}/*", version.directory, beam_args)
+        if has_held_out
+        else None
+    )
     if trained is None:
         raise NoTrainingData(f"none of the pictures in {examples} can be read")
     for origin, statistics in trained.items():

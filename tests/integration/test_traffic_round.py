@@ -22,7 +22,8 @@ from serving.traffic.origin import Origin
 from serving.traffic.recording import TrafficRecorder
 from serving.versions.store import VersionStore
 
-pytestmark = pytest.mark.integration
+# Eight processes that import TensorFlow, one after the other.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 # A few inverted pictures among many others: the model need not be good, only better informed.
 SETTINGS = {
