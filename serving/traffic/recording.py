@@ -11,7 +11,9 @@ from typing import Any
 
 from serving.model_server.request_log_files import RequestLogFiles
 from serving.model_server.request_log_records import stamp
-from serving.traffic.origin import Origin, as_request_origin
+from serving.traffic.origin import CANARY, STABLE, Origin, as_request_origin
+
+__all__ = ["CANARY", "STABLE", "Origin", "TrafficRecorder"]
 
 
 class TrafficRecorder:
