@@ -100,7 +100,7 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="pipeline.modeling.preprocessing.preprocessing_fn",
-        custom_config={"max_pixels": config.serving.max_pixels},
+        custom_config=config.image_format.model_dump(mode="json"),
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
         # Trainer applies the graph itself: decoding 60,000 images costs it two seconds, writing
         # and reading them as floats costs far more.

@@ -82,7 +82,7 @@ NODES = {
     "Transform": Dependencies(
         modules=("pipeline.modeling.preprocessing",),
         packages=(*_BEAM, "tensorflow", "tensorflow-transform"),
-        settings=lambda config: config.serving.max_pixels,
+        settings=lambda config: config.image_format.model_dump(mode="json"),
     ),
     "Trainer": Dependencies(
         modules=("pipeline.modeling.trainer",),

@@ -20,7 +20,7 @@ class LabelledImages:
     """One split in memory.
 
     Attributes:
-        images: float32 [N, 28, 28, 1].
+        images: float32 [N, size, size, channels].
         labels: int64 [N].
         repeats: int64 [N], how often an epoch sees each image; None: once.
     """
@@ -90,7 +90,7 @@ def training_batches(
     so that a resumed training sees what an uninterrupted one would have seen.
 
     Yields:
-        float32 [batch, 28, 28, 1] and, one-hot, float32 [batch, class_count]; an epoch's last,
+        float32 [batch, size, size, channels] and, one-hot, float32 [batch, class_count]; an epoch's last,
         partial batch is left out.
     """
     images = tf.constant(split.images)

@@ -1,4 +1,8 @@
-"""Names and sizes that the data, the model and the clients of Fashion-MNIST agree on."""
+"""Names and sizes that the data, the model and the clients of a model agree on."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
 
 IMAGE = "image"
 LABEL = "label"
@@ -24,6 +28,49 @@ CLASS_LABELS = (
     "Ankle boot",
 )
 CLASS_COUNT = len(CLASS_LABELS)
+
+
+class Color(StrEnum):
+    """What the network sees of a picture's colours."""
+
+    GREY = "grey"
+    RGB = "rgb"
+
+
+class Fit(StrEnum):
+    """What becomes of a picture that is not square."""
+
+    SQUASH = "squash"
+    CROP = "crop"
+    PAD = "pad"
+
+
+class ImageFormat(BaseModel):
+    """What every picture becomes before the network sees it.
+
+    Attributes:
+        size: height and width in pixels.
+        color: grey or red, green and blue.
+        fit: what becomes of a picture that is not square.
+        max_pixels: a picture of more, width times height, is refused and not decoded.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int = IMAGE_SIZE
+    color: Color = Color.GREY
+    fit: Fit = Fit.SQUASH
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def channels(self) -> int:
+        """Values of one pixel."""
+        return 3 if self.color is Color.RGB else 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: height, width, channels."""
+        return self.size, self.size, self.channels
 
 
 def transformed_name(feature: str) -> str:

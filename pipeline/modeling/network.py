@@ -3,20 +3,24 @@
 import keras
 from keras import layers
 
-from pipeline.modeling.features import CLASS_COUNT, IMAGE_SIZE
+from pipeline.modeling.features import CLASS_COUNT, ImageFormat
 from pipeline.settings.hyperparameters import Hyperparameters
 
 
-def build_model(hyperparameters: Hyperparameters, class_count: int = CLASS_COUNT) -> keras.Model:
+def build_model(
+    hyperparameters: Hyperparameters,
+    class_count: int = CLASS_COUNT,
+    image_shape: tuple[int, int, int] = ImageFormat().shape,
+) -> keras.Model:
     """Builds the network, untrained, under Keras' current dtype policy.
 
     Each stage but the last halves the image, and does so before the normalisation, which then has
     a quarter of the values to go through.
 
     Returns:
-        A model from float32 [N, 28, 28, 1] (0 to 1) to float32 logits [N, class_count].
+        A model from float32 [N, *image_shape] (0 to 1) to float32 logits [N, class_count].
     """
-    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), dtype="float32")
+    inputs = keras.Input(image_shape, dtype="float32")
     x = inputs
     stages = len(hyperparameters.filters)
     for stage, channels in enumerate(hyperparameters.filters):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow_transform as tft
 
 from components.vocabulary import write_vocabulary
 from pipeline.modeling.calibration import fit_temperature
-from pipeline.modeling.features import CLASS_LABELS, IMAGE, IMAGE_SIZE, transformed_name
+from pipeline.modeling.features import CLASS_LABELS, IMAGE, transformed_name
 from pipeline.modeling.preprocessing import scale_pixels
 
 _CALIBRATION_BATCH = 1000
@@ -40,7 +41,7 @@ class ServingModule(tf.Module):
         """Wraps a float32 `model` that returns logits.
 
         Args:
-            model: float32 [N, 28, 28, 1], 0 to 1, to float32 logits [N, labels].
+            model: float32 [N, size, size, channels], 0 to 1, to float32 logits [N, labels].
             transform_output: what Transform exported; its graph decodes and scales.
             image_feature: a further name under which clients may send the image in a tf.Example.
             labels: names of the classes, in the order of the logits.
@@ -50,6 +51,7 @@ class ServingModule(tf.Module):
         # A tracked Keras model is saved with a second copy of every variable, and TensorFlow
         # Serving would restore only that one; so the module tracks the variables themselves.
         self._network = partial(model, training=False)
+        self._images = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="images")
         self._weights = [weight.value for weight in model.weights]
         # Without a reference from here, the layer's resources are not saved.
         self._transform = transform_output.transform_features_layer()
@@ -63,11 +65,15 @@ class ServingModule(tf.Module):
         """Names of the classes, in the order of their ids."""
         return [label.decode() for label in self._labels.numpy()]
 
+    def on_pixels(self, method: Any) -> Any:
+        """Returns a method that takes pixels, made for images of the network's own shape."""
+        return method.get_concrete_function(self._images)
+
     def calibrate(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Fits the temperature by which logits are divided.
 
         Args:
-            images: float32 [N, 28, 28, 1], 0 to 1, that the model was not fitted to.
+            images: float32 [N, size, size, channels], 0 to 1, that the model was not fitted to.
             labels: int64 [N].
 
         Returns:
@@ -86,20 +92,12 @@ class ServingModule(tf.Module):
         scores, order = tf.math.top_k(probabilities, k=len(self._labels))
         return {"classes": tf.gather(self._labels, order), "scores": scores}
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32, name="images")
-        ]
-    )
+    @tf.function
     def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Probabilities for raw pixels, 0 to 255."""
         return self._answer(self._from_pixels(images))
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, IMAGE_SIZE, IMAGE_SIZE, 1], tf.float32, name="images")
-        ]
-    )
+    @tf.function
     def predict_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `predict_images`, with the single output that lets REST answer bare lists."""
         return {"probabilities": self._from_pixels(images)}
@@ -166,7 +164,7 @@ def export(
     classify_signatures = ["classify"]
     signatures = {
         "classify": module.classify,
-        "predict_images": module.predict_images,
+        "predict_images": module.on_pixels(module.predict_images),
         "predict_bytes": module.predict_bytes,
         "predict_examples": module.predict_examples,
     }
@@ -174,7 +172,7 @@ def export(
         signatures["serving_default"] = module.classify
         classify_signatures.append("serving_default")
     else:
-        signatures["serving_default"] = module.predict_pixels
+        signatures["serving_default"] = module.on_pixels(module.predict_pixels)
     tf.saved_model.save(module, str(directory), signatures=signatures)
     _set_classify_method_name(directory, classify_signatures)
     write_vocabulary(directory, module.labels)

@@ -20,7 +20,7 @@ from pipeline.best_hyperparameters import decode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
 from pipeline.modeling.determinism import limit_threads, make_deterministic
-from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE
+from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE, ImageFormat
 from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
 from pipeline.modeling.warm_start import take_weights
@@ -115,7 +115,7 @@ def train_model(
     steps = len(train.rows()) // hyperparameters.batch_size
     epochs_done, model = checkpoint.restore()
     if model is None:
-        model = _compiled_model(hyperparameters, steps, class_count)
+        model = _compiled_model(hyperparameters, steps, class_count, train.images.shape[1:])
         if base_model:
             take_weights(model, base_model)
     else:
@@ -144,10 +144,13 @@ def train_model(
 
 
 def _compiled_model(
-    hyperparameters: Hyperparameters, steps_per_epoch: int, class_count: int
+    hyperparameters: Hyperparameters,
+    steps_per_epoch: int,
+    class_count: int,
+    image_shape: tuple[int, int, int] = ImageFormat().shape,
 ) -> keras.Model:
     with _dtype_policy(_training_policy(hyperparameters.precision)):
-        model = build_model(hyperparameters, class_count)
+        model = build_model(hyperparameters, class_count, image_shape)
     total_steps = hyperparameters.epochs * steps_per_epoch
     warmup_steps = max(1, int(hyperparameters.warmup_fraction * total_steps))
     model.compile(
@@ -174,7 +177,7 @@ def _compiled_model(
 
 def _as_float32(trained: keras.Model, hyperparameters: Hyperparameters) -> keras.Model:
     with _dtype_policy(Precision.FLOAT32):
-        model = build_model(hyperparameters, trained.output_shape[-1])
+        model = build_model(hyperparameters, trained.output_shape[-1], trained.input_shape[1:])
     model.set_weights(trained.get_weights())
     return model
 

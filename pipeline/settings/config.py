@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from data.layout import base_folder
+from pipeline.modeling.features import ImageFormat
 from pipeline.settings.base import Settings
 from pipeline.settings.beam import BeamSettings
 from pipeline.settings.data import DataSettings
@@ -59,6 +60,16 @@ class Config(Settings):
         """The schema that the examples are validated with."""
         given = self.data.schema_file
         return given.expanduser().resolve() if given else SCHEMA_FILE
+
+    @property
+    def image_format(self) -> ImageFormat:
+        """What every picture becomes before the network sees it."""
+        return ImageFormat(
+            size=self.data.image_size,
+            color=self.data.color,
+            fit=self.data.fit,
+            max_pixels=self.serving.max_pixels,
+        )
 
     @property
     def fetches_data(self) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from pipeline.modeling.features import CLASS_LABELS
+from pipeline.modeling.features import CLASS_LABELS, IMAGE_SIZE, Color, Fit
 from pipeline.settings.base import Settings
 
 
@@ -23,6 +23,14 @@ class DataSettings(Settings):
         min_length=2,
         max_length=256,
         description="names of the classes, in the order of the label integers in the files",
+    )
+    image_size: int = Field(
+        IMAGE_SIZE, ge=8, le=512, description="height and width of what the network sees, in pixels"
+    )
+    color: Color = Field(Color.GREY, description="what the network sees of a picture's colours")
+    fit: Fit = Field(
+        Fit.SQUASH,
+        description="what becomes of a picture that is not square; pad: black on both sides",
     )
     schema_file: Path | None = Field(
         None, description="the curated schema, as text; None: pipeline/schema/schema.pbtxt"

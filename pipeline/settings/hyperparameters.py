@@ -43,7 +43,7 @@ class Hyperparameters(Settings):
     dropout: float = Field(0.0, ge=0, lt=1, description="behind that layer")
     random_flip: bool = Field(True, description="mirror about half of the training images")
     random_shift: int = Field(0, ge=0, description="pixels, along both axes")
-    cutout: int = Field(0, ge=0, le=28, description="edge of the blackened square in pixels")
+    cutout: int = Field(0, ge=0, le=512, description="edge of the blackened square in pixels")
     test_time_flip: bool = Field(
         True, description="the exported model also looks at the mirror image, at twice the cost"
     )

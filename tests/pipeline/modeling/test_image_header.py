@@ -136,9 +136,9 @@ def test_a_size_that_no_integer_holds_is_too_large(size: tuple[int, int]) -> Non
 def test_a_jpeg_that_ends_before_its_frame_header_is_refused() -> None:
     jpeg = SUITABLE["JPEG"]
     frame = jpeg.index(b"\xff\xc0\x00\x11")
-    for length in (3, 4, 20, frame, frame + 1, frame + 8):
+    for length in (3, 4, 20, frame, frame + 1, frame + 9):
         assert refusal(jpeg[:length]) == "image 0 has no width and height in its header"
-    assert refusal(jpeg[: frame + 9]) == ""
+    assert refusal(jpeg[: frame + 10]) == ""
 
 
 @pytest.mark.parametrize(
