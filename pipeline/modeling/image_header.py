@@ -26,8 +26,9 @@ _OTHER_FORMATS = (
     ("HEIC", b"ftypmif1", 4),
 )
 
-# Behind width and height of a PNG.
+# Where a PNG has its depth, the type of its colours behind it, and the name of its second chunk.
 _PNG_DEPTH = 24
+_PNG_NEXT_CHUNK = 37
 # The decoder keeps the upper half of 16 bits, which is all black where a camera wrote 12 of them.
 _WIDE_DEPTH = 16
 
@@ -90,9 +91,17 @@ def _looked_at(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
     )
 
 
-def is_png(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether one image, a scalar string, is a PNG and not a JPEG; a scalar."""
-    return tf.strings.substr(encoded, 0, len(_PNG_MAGIC)) == _PNG_MAGIC
+def may_be_transparent(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether each image, string [N], is a PNG in which something can be transparent; bool [N].
+
+    False for those of grey or RGB pixels that begin right behind the header, as most do. Others
+    may name a colour that is transparent.
+    """
+    start = tf.io.decode_raw(encoded, tf.uint8, fixed_length=_PNG_NEXT_CHUNK + 4)
+    opaque = tf.reduce_all(start[:, _PNG_NEXT_CHUNK:] == tf.constant(list(b"IDAT"), tf.uint8), 1)
+    color_type = start[:, _PNG_DEPTH + 1]
+    opaque &= (color_type == 0) | (color_type == 2)
+    return _begins_with(start, _PNG_MAGIC) & ~opaque
 
 
 def _jpeg_frames(encoded: tf.Tensor) -> tf.Tensor:

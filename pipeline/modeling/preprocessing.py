@@ -6,8 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.modeling.features import IMAGE, LABEL, Fit, ImageFormat, transformed_name
-from pipeline.modeling.image_header import is_png, refuse_unsuitable
+from pipeline.modeling.features import IMAGE, LABEL, Color, Fit, ImageFormat, transformed_name
+from pipeline.modeling.image_header import may_be_transparent, refuse_unsuitable
+
+# What libpng and libjpeg make grey with.
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 def decode_images(encoded: tf.Tensor, image_format: ImageFormat | None = None) -> tf.Tensor:
@@ -24,33 +27,39 @@ def decode_images(encoded: tf.Tensor, image_format: ImageFormat | None = None) -
         float32 [N, size, size, channels], 0 to 255.
     """
     wanted = image_format or ImageFormat()
+    encoded = refuse_unsuitable(encoded, wanted.max_pixels)
     return tf.map_fn(
         partial(_decode_image, wanted=wanted),
-        refuse_unsuitable(encoded, wanted.max_pixels),
+        (encoded, may_be_transparent(encoded)),
         fn_output_signature=tf.TensorSpec(wanted.shape, tf.float32),
     )
 
 
-def _decode_image(encoded: tf.Tensor, wanted: ImageFormat) -> tf.Tensor:
-    # Only a PNG has transparency; its decoder adds it where there is none.
-    image = tf.cond(
-        is_png(encoded),
-        lambda: _on_white(tf.io.decode_png(encoded, channels=wanted.channels + 1)),
-        lambda: tf.cast(tf.io.decode_jpeg(encoded, channels=wanted.channels), tf.float32),
+def _decode_image(image: tuple[tf.Tensor, tf.Tensor], wanted: ImageFormat) -> tf.Tensor:
+    encoded, transparent = image
+    pixels = tf.cond(
+        transparent,
+        lambda: _on_white(tf.io.decode_png(encoded, channels=4), wanted.color),
+        lambda: tf.io.decode_image(encoded, channels=wanted.channels, expand_animations=False),
     )
-    image = tf.ensure_shape(image, [None, None, wanted.channels])
+    return _resized(tf.ensure_shape(pixels, [None, None, wanted.channels]), wanted)
+
+
+def _resized(image: tf.Tensor, wanted: ImageFormat) -> tf.Tensor:
     if wanted.fit is not Fit.SQUASH:
         image = _square(image, wanted.fit)
     image = tf.image.resize(image, [wanted.size, wanted.size], antialias=True)
     return tf.ensure_shape(image, wanted.shape)
 
 
-def _on_white(image: tf.Tensor) -> tf.Tensor:
-    """Lays pixels, uint8 [height, width, channels + 1], the last being opacity, on white paper."""
+def _on_white(image: tf.Tensor, color: Color) -> tf.Tensor:
+    """Lays pixels, uint8 [height, width, 4], the last being opacity, on white paper."""
     image = tf.cast(image, tf.float32)
-    color, opacity = image[..., :-1], image[..., -1:] / 255.0
-    # Exact where a picture is opaque, as nearly all are.
-    return color * opacity + 255.0 * (1.0 - opacity)
+    opacity = image[..., 3:] / 255.0
+    laid = image[..., :3] * opacity + 255.0 * (1.0 - opacity)
+    if color is Color.GREY:
+        laid = tf.reduce_sum(laid * _GREY_WEIGHTS, axis=-1, keepdims=True)
+    return tf.cast(tf.round(laid), tf.uint8)
 
 
 def _square(image: tf.Tensor, fit: Fit) -> tf.Tensor:
