@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,7 +14,9 @@ from cli.options import ConfigFile, Json, Overrides, Preset, Workdir, examples
 from pipeline.settings.errors import UsageError
 
 if TYPE_CHECKING:
-    from data.idx import Bytes
+    from data.checked import Graph
+    from data.refusal import DataRefused
+    from pipeline.modeling.features import ImageFormat
 
 app = typer.Typer(
     name="data",
@@ -22,6 +25,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+AllowDuplicates = Annotated[
+    bool,
+    typer.Option(help="Take a picture that is in two classes, or in training and test."),
+]
 
 _FAILED = 1
 _DATA_REFUSED = 5
@@ -52,7 +60,7 @@ def fetch(
         with Progress(sys.stderr):
             done = obtain(settings.base_dir, source or settings.data.source)
     except DatasetError as error:
-        _fail(_FAILED, [str(error)], as_json)
+        _fail(str(error), as_json)
     served = " and ".join(done.sources)
     what = f"came from {served}" if served else "were there already"
     _show(
@@ -90,12 +98,12 @@ def split(
     )
 
 
-@app.command(epilog=examples("data ingest new_photos/ --fit", "data ingest labelled.npz --json"))
+@app.command(epilog=examples("data ingest new_photos/", "data ingest labelled.npz --json"))
 def ingest(
     path: Annotated[Path, typer.Argument(help="IDX pair, folder of a folder per class, or .npz.")],
-    fit: Annotated[
-        bool, typer.Option(help="Scale pictures of any size and colour, as the model does.")
-    ] = False,
+    allow_duplicates: AllowDuplicates = False,
+    # Pictures of any size have to be asked for no more.
+    _fit: Annotated[bool, typer.Option("--fit", hidden=True)] = False,
     workdir: Workdir = None,
     config: ConfigFile = None,
     preset: Preset = None,
@@ -104,77 +112,135 @@ def ingest(
 ) -> None:
     """Take labelled images in as the next span.
 
-    Anything unsound is listed, and refuses them all.
+    Pictures stay as they are, of any size. Anything unsound is listed, and refuses them all.
     """
     from data import spans
-    from data.ingest import UnknownForm, read
+    from data.checked import lay_out
+    from data.ingest import UnknownForm, read_arrays, read_pictures
     from data.refusal import DataRefused
+    from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
-    from pipeline.modeling.features import IMAGE_SIZE
 
     settings = _settings(workdir, config, preset, overrides)
-    root = _span_root(settings)
+    root, labels = _span_root(settings), settings.data.labels
+    max_pixels = settings.serving.max_pixels
+    notes: list[str] = []
     try:
-        with tensorflow_silent():
-            found = read(path, settings.data.labels, IMAGE_SIZE, _decode if fit else None)
+        arrays = read_arrays(path, labels, settings.data.image_size)
+        if arrays:
+            count = len(arrays.labels)
+            added = spans.add(root, arrays.images, arrays.labels)
+        else:
+            with tensorflow_silent(), Progress(sys.stderr) as progress:
+                found = read_pictures(
+                    path,
+                    labels,
+                    _graph(settings.image_format),
+                    max_pixels,
+                    allow_duplicates,
+                    partial(progress.counter, "looking at the pictures"),
+                )
+            notes = list(found.summary.sentences())
+            count = len(found.checked)
+            added = spans.add_pictures(
+                root, lambda folder: lay_out(folder, found.checked, labels, max_pixels), count
+            )
     except UnknownForm as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
-        _fail(_DATA_REFUSED, refusal.reasons, as_json)
-    added = spans.add(root, found.images, found.labels)
-    count = len(found.labels)
-    _show(
+        _refuse(refusal, as_json)
+    sentence = (
         f"{count} images are span {added.span} in {root / 'spans'}."
         if added.is_new
-        else f"Nothing new: these {count} images are span {added.span} already.",
+        else f"Nothing new: these {count} images are span {added.span} already."
+    )
+    _show(
+        "\n".join([sentence, *notes]),
         {
             "status": "ingested" if added.is_new else "known",
             "span": added.span,
             "images": count,
             "folder": str(root / "spans" / str(added.span)),
+            "notes": notes,
         },
         as_json,
     )
 
 
-@app.command(epilog=examples("data prepare photos/ --output my_classes"))
+@app.command(
+    epilog=examples(
+        "data prepare photos/ --output my_classes",
+        "data prepare photos/ --output my_classes --image-size 64 --color rgb",
+    )
+)
 def prepare(
-    pictures: Annotated[Path, typer.Argument(help="A folder of PNG or JPEG files per class.")],
+    pictures: Annotated[Path, typer.Argument(help="A folder of pictures per class.")],
     output: Annotated[Path, typer.Option(help="The folder to write; it gets settings.toml.")],
     name: Annotated[str | None, typer.Option(help="Name of the model. [the output's name]")] = None,
+    image_size: Annotated[
+        int, typer.Option(min=8, max=512, help="Height and width that the network sees, in pixels.")
+    ] = 28,
+    color: Annotated[str, typer.Option(help="What it sees of colours: grey or rgb.")] = "grey",
+    fit: Annotated[
+        str, typer.Option(help="What becomes of what is not square: squash, crop or pad.")
+    ] = "squash",
+    allow_duplicates: AllowDuplicates = False,
     as_json: Json = False,
 ) -> None:
     """Make a data root and settings for classes of your own.
 
-    Anything unsound is listed, and refuses them all; see docs/own_classes.md.
+    The pictures are checked and copied as they are. Anything unsound is listed, and refuses them
+    all; see docs/own_classes.md.
     """
-    from data.prepare import PrepareError
+    from data.prepare import PrepareError, Target
     from data.prepare import prepare as write
     from data.refusal import DataRefused
+    from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
-    from pipeline.modeling.features import IMAGE_SIZE
+    from pipeline.modeling.features import MAX_PIXELS, Color, Fit, ImageFormat
     from pipeline.settings.paths import SCHEMA_FILE
 
+    for value, kind, option in ((color, Color, "--color"), (fit, Fit, "--fit")):
+        if value not in list(kind):
+            raise UsageError(f"{option} is one of {', '.join(kind)}, not {value}")
     root = output.expanduser().resolve()
-    model_name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name)
-    schema = SCHEMA_FILE.read_text()
+    target = Target(
+        root,
+        name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name),
+        SCHEMA_FILE.read_text(),
+        image_size,
+        color,
+        fit,
+        MAX_PIXELS,
+        allow_duplicates,
+    )
+    image_format = ImageFormat(size=image_size, color=Color(color), fit=Fit(fit))
     try:
-        with tensorflow_silent():
-            done = write(pictures, root, IMAGE_SIZE, _decode, schema, model_name)
+        with tensorflow_silent(), Progress(sys.stderr) as progress:
+            counter = partial(progress.counter, "looking at the pictures")
+            done = write(pictures, target, _graph(image_format), counter)
     except PrepareError as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
-        _fail(_DATA_REFUSED, refusal.reasons, as_json)
-    _show(
+        _refuse(refusal, as_json)
+    notes = list(done.summary.sentences())
+    lines = [
         f"{done.train} images to train on and {done.test} to test on, of the classes "
-        f"{', '.join(done.labels)}, are in {root}.\nnext:\n"
+        f"{', '.join(done.labels)}, are in {root}.",
+        *notes,
+        "next:",
         f"  python runner.py --config {shlex.quote(str(done.settings))}",
+    ]
+    _show(
+        "\n".join(lines),
         {
             "status": "prepared",
             "settings": str(done.settings),
             "labels": done.labels,
             "train": done.train,
             "test": done.test,
+            "ignored": done.summary.ignored,
+            "notes": notes,
         },
         as_json,
     )
@@ -255,17 +321,24 @@ def release(
     )
 
 
-def _decode(encoded: bytes) -> "Bytes":
-    """Does what the model's own graph does to a picture before it is scaled."""
+def _graph(image_format: "ImageFormat") -> "Graph":
+    """Does what the model's own graph does to a picture, so that training sees what serving does."""
     import tensorflow as tf
 
     from pipeline.modeling.preprocessing import decode_images
 
-    try:
-        pixels = decode_images(tf.constant([encoded])).numpy()[0, :, :, 0]
-    except tf.errors.InvalidArgumentError:
-        raise ValueError("its content is neither PNG nor JPEG, or damaged") from None
-    return pixels.round().astype("uint8")
+    decode = tf.function(
+        partial(decode_images, image_format=image_format),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+
+    def read(encoded: bytes) -> None:
+        try:
+            decode(tf.constant([encoded]))
+        except tf.errors.InvalidArgumentError:
+            raise ValueError("its content is neither PNG nor JPEG, or damaged") from None
+
+    return read
 
 
 def _settings(
@@ -289,13 +362,21 @@ def _show(sentence: str, result: dict[str, Any], as_json: bool) -> None:
     print(json.dumps(result) if as_json else sentence)
 
 
-def _fail(code: int, reasons: list[str], as_json: bool) -> NoReturn:
+def _refuse(refusal: "DataRefused", as_json: bool) -> NoReturn:
+    from cli.tables.refused import print_refused
+
     if as_json:
-        status = "data_refused" if code == _DATA_REFUSED else "failed"
-        print(json.dumps({"status": status, "reasons": reasons}))
+        files = [{"file": found.file, "reason": found.reason} for found in refusal.files]
+        result = {"status": "data_refused", "reasons": refusal.reasons, "files": files}
+        print(json.dumps(result))
     else:
-        for reason in reasons:
-            print(reason, file=sys.stderr)
-        if code == _DATA_REFUSED:
-            print("Nothing was taken in.", file=sys.stderr)
-    raise typer.Exit(code)
+        print_refused(refusal)
+    raise typer.Exit(_DATA_REFUSED)
+
+
+def _fail(reason: str, as_json: bool) -> NoReturn:
+    if as_json:
+        print(json.dumps({"status": "failed", "reasons": [reason]}))
+    else:
+        print(reason, file=sys.stderr)
+    raise typer.Exit(_FAILED)

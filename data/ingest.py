@@ -1,35 +1,33 @@
 """Reads new labelled images, in any of three forms, and refuses what is not sound.
 
 - A pair of IDX files: a folder with one image file and one label file, or the image file itself.
-- A folder with one folder of PNG or JPEG files per class, named by the class or by its number.
+- A folder with one folder of pictures per class, named by the class or by its number. They stay as
+  they are, but for what `data.picture` says.
 - An .npz file with the arrays ``images`` and ``labels`` (or ``x`` and ``y``, or ``x_train`` and
-  ``y_train``).
+  ``y_train``), and no others.
 
 Every defect is found before anything is refused, and one defect refuses everything: nothing is
-dropped silently. Hidden files, which operating systems leave in folders, are not images.
+dropped silently.
 """
 
-import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from data import idx
-from data.refusal import DataRefused
+from data.checked import Checked, File, Graph, Summary, check, summarise
+from data.class_names import label_of
+from data.folders import find, shown, visible
+from data.refusal import DataRefused, FileProblem
 
+# What NumPy raises on a damaged or an unusual member.
+_UNREADABLE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError)
 _NPZ_NAMES = (("images", "labels"), ("x", "y"), ("x_train", "y_train"))
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_FORMATS = ("PNG", "JPEG")
-# Turns the bytes of a PNG or JPEG into grey pixels, uint8 [size, size]; ValueError: it is damaged.
-Decode = Callable[[bytes], idx.Bytes]
-
-# Grey and colour; transparency or 16 bits would need a decision that is not this module's.
-_MODES = ("1", "L", "P", "RGB")
 
 
 @dataclass(frozen=True)
@@ -40,38 +38,84 @@ class Labelled:
     labels: idx.Bytes
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of every class, and what is to be said about them."""
+
+    checked: list[Checked]
+    summary: Summary
+
+
 class UnknownForm(ValueError):
     """The path is none of the three forms."""
 
 
-def read(
-    path: Path, class_labels: Sequence[str], image_size: int, decode: Decode | None = None
-) -> Labelled:
-    """Reads the labelled images at `path`.
+def read_arrays(path: Path, class_labels: Sequence[str], image_size: int) -> Labelled | None:
+    """Reads a pair of IDX files or an .npz file; None: `path` is neither.
 
     Args:
-        path: a pair, a folder of folders, or an .npz file, as the module describes.
+        path: as the module describes.
         class_labels: names of the classes, the position being the label.
         image_size: height and width that every image must have.
-        decode: makes files of any size and colour fit; without it they must be of `image_size`.
 
     Raises:
-        UnknownForm: there is nothing at `path`, or nothing that looks like one of the forms.
         DataRefused: one sentence for every file or array that is not sound.
     """
     if path.is_file() and path.suffix == ".npz":
         found = _read_npz(path)
     elif pair := _find_pair(path):
         found = _read_pair(*pair)
-    elif path.is_dir() and any(visible(path)):
-        found = _read_folders(path, class_labels, image_size, decode)
     else:
+        return None
+    _check(path, found, len(class_labels), image_size)
+    return found
+
+
+def read_pictures(
+    path: Path,
+    class_labels: Sequence[str],
+    graph: Graph,
+    max_pixels: int,
+    allow_duplicates: bool = False,
+    progress: Callable[[int], Callable[[int], None]] = lambda total: lambda count: None,
+) -> Pictures:
+    """Reads a folder with a folder of pictures for each class.
+
+    Args:
+        path: the folder.
+        class_labels: names of the classes, the position being the label.
+        graph: what the model's own graph makes of a picture.
+        max_pixels: the largest product of width and height.
+        allow_duplicates: whether a picture may be in two classes.
+        progress: is told how many files there are, and returns what counts them.
+
+    Raises:
+        UnknownForm: there is nothing at `path`, or nothing that looks like one of the forms.
+        DataRefused: every file that is not sound, or is in two classes.
+    """
+    if not path.is_dir() or not any(visible(path)):
         raise UnknownForm(
             f"{path} is neither a pair of IDX files, nor a folder with a folder of PNG or JPEG "
             f"files per class, nor an .npz file"
         )
-    _check(path, found, len(class_labels), image_size)
-    return found
+    found = find(path)
+    problems = list(found.problems)
+    files: list[File] = []
+    for name, paths in found.classes.items():
+        label = label_of(name, class_labels)
+        if label is None:
+            problems.append(FileProblem(shown(path / name), "no class has this name"))
+        else:
+            files += [File(file, label) for file in paths]
+    checked, unsound = check(files, graph, max_pixels, progress(len(files)))
+    summary, twice = summarise(checked, class_labels, found.ignored)
+    if allow_duplicates:
+        summary.clashes, twice = len(twice), []
+    if reasons := [*problems, *unsound, *twice]:
+        raise DataRefused(reasons)
+    if not checked:
+        raise DataRefused([f"{path}: holds no images"])
+    return Pictures(checked, summary)
 
 
 def _check(path: Path, found: Labelled, class_count: int, image_size: int) -> None:
@@ -122,14 +166,23 @@ def _read_pair(images: Path, labels: Path) -> Labelled:
 def _read_npz(path: Path) -> Labelled:
     try:
         with np.load(path, allow_pickle=False) as file:
-            for names in _NPZ_NAMES:
-                if all(name in file for name in names):
-                    images, labels = (file[name] for name in names)
-                    break
-            else:
+            names = next((two for two in _NPZ_NAMES if set(two) <= set(file.files)), None)
+            if names is None:
                 held = ", ".join(file.files) or "nothing"
                 raise DataRefused([f"{path}: expected arrays images and labels, found {held}"])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            if others := sorted(set(file.files) - set(names)):
+                raise DataRefused(
+                    [
+                        f"{path}: holds {', '.join(others)} beside {' and '.join(names)}; a span "
+                        "is one set of images, so save what is to be taken in alone"
+                    ]
+                )
+            images, labels = (file[name] for name in names)
+    except DataRefused:
+        raise
+    except MemoryError as error:
+        raise DataRefused([f"{path}: needs more memory than there is"]) from error
+    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
         raise DataRefused([f"{path}: not a readable .npz file ({error})"]) from error
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
@@ -151,61 +204,3 @@ def _not_bytes(what: str, array: npt.NDArray[np.generic], dimensions: int) -> It
         yield f"{what} are {array.dtype}, expected integers from 0 to 255"
     elif array.size and (array.min() < 0 or array.max() > 255):
         yield f"{what} range from {array.min()} to {array.max()}, expected 0 to 255"
-
-
-def _read_folders(
-    path: Path, class_labels: Sequence[str], image_size: int, decode: Decode | None
-) -> Labelled:
-    label_of = {str(label): label for label in range(len(class_labels))}
-    label_of |= {plain(name): label for label, name in enumerate(class_labels)}
-    images: list[idx.Bytes] = []
-    labels: list[int] = []
-    reasons: list[str] = []
-    for folder in visible(path):
-        label = label_of.get(plain(folder.name))
-        if not folder.is_dir():
-            reasons.append(f"{folder}: not in a folder of a class")
-        elif label is None:
-            reasons.append(f"{folder}: no class has this name")
-        else:
-            for file in visible(folder):
-                try:
-                    images.append(_read_image(file, image_size, decode))
-                    labels.append(label)
-                except ValueError as error:
-                    reasons.append(f"{file}: {error}")
-    if reasons:
-        raise DataRefused(reasons)
-    if not images:
-        raise DataRefused([f"{path}: holds no images"])
-    return Labelled(np.stack(images), np.array(labels, np.uint8))
-
-
-def _read_image(file: Path, image_size: int, decode: Decode | None) -> idx.Bytes:
-    """Decodes a PNG or JPEG to grey, uint8 [size, size]; ValueError says what is wrong with it."""
-    if not file.is_file() or file.suffix.lower() not in _SUFFIXES:
-        raise ValueError("neither a PNG nor a JPEG file")
-    if decode:
-        return decode(file.read_bytes())
-    try:
-        with Image.open(file, formats=_FORMATS) as image:
-            if image.size != (image_size, image_size):
-                width, height = image.size
-                raise ValueError(f"is {width}x{height}, expected {image_size}x{image_size}")
-            if image.mode not in _MODES or "transparency" in image.info:
-                raise ValueError("has transparency or an unusual depth, expected grey or RGB")
-            return np.asarray(image.convert("L"))
-    except UnidentifiedImageError as error:
-        raise ValueError("its content is neither PNG nor JPEG") from error
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"damaged ({error})") from error
-
-
-def visible(folder: Path) -> list[Path]:
-    """What a person sees in a folder, in the order of names."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def plain(name: str) -> str:
-    """Letters and digits only, so that ``T-shirt_top`` is T-shirt/top and 7 is 7."""
-    return re.sub(r"[\W_]", "", name.casefold())

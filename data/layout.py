@@ -1,4 +1,4 @@
-"""Which IDX files of a data root one run reads, and what each of them is for.
+"""Which IDX files and folders of pictures of a data root one run reads, and what each is for.
 
 Nothing heavy is imported, so that asking whether there is new data costs nothing.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import picture_folder
 from files.memory import FileMemory
 
 BASE_ORIGIN = "base"
@@ -22,6 +23,8 @@ _BASE_FOLDER = "base"
 _FORMER_BASE_FOLDER = "official"
 _SPANS_FOLDER = "spans"
 
+# The parts of the base set, by what the IDX files of each begin with.
+_PICTURES_OF = {"train-": "train", "t10k-": "test", "": ""}
 _FILE_NAME = re.compile(r"(?P<part>train-|t10k-|)(?P<kind>images-idx3|labels-idx1)-ubyte(\.gz)?")
 
 
@@ -51,6 +54,21 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class PictureFolder:
+    """A folder with a folder of PNG and JPEG files for each class.
+
+    Attributes:
+        origin: as of a pair.
+        role: as of a pair.
+        folder: where the classes' folders are.
+    """
+
+    origin: str
+    role: Role
+    folder: Path
+
+
+@dataclass(frozen=True)
 class Layout:
     """What one run reads.
 
@@ -59,12 +77,14 @@ class Layout:
         new_spans: those of them that are judged, because no served version was trained on them.
         pairs: the files, in the order in which their examples come.
         defects: by origin, one sentence per file that is missing or there twice.
+        folders: the pictures, whose examples come after those of the pairs.
     """
 
     spans: tuple[int, ...]
     new_spans: tuple[int, ...]
     pairs: tuple[Pair, ...]
     defects: tuple[tuple[str, str], ...]
+    folders: tuple[PictureFolder, ...] = ()
 
     @property
     def newest_span(self) -> int:
@@ -83,12 +103,23 @@ class Layout:
             for pair in self.pairs
             for content in _contents(pair, memory)
         ]
+        contents += [
+            (found.origin, found.role.value, *content)
+            for found in self.folders
+            for content in picture_folder.digests(found.folder, memory).items()
+        ]
         return _digest([contents, self.defects])
 
     def digest(self, origin: str) -> str:
         """SHA-256 over the content of the files of an origin, in hexadecimal."""
         memory = FileMemory()
-        return _digest([_contents(pair, memory) for pair in self.pairs if pair.origin == origin])
+        contents = [_contents(pair, memory) for pair in self.pairs if pair.origin == origin]
+        contents += [
+            list(picture_folder.digests(found.folder, memory).items())
+            for found in self.folders
+            if found.origin == origin
+        ]
+        return _digest(contents)
 
 
 def base_folder(root: Path) -> Path:
@@ -134,10 +165,16 @@ def resolve(
             span they are in any case. Its test images are always judged on.
     """
     pairs: list[Pair] = []
+    folders: list[PictureFolder] = []
     defects: list[tuple[str, str]] = []
 
     def add(origin: str, role: Role, folder: Path, part: str) -> None:
         files = _files(folder, part)
+        of_pictures = folder / _PICTURES_OF[part]
+        if not files and picture_folder.has_pictures(of_pictures):
+            defects.extend((origin, defect) for defect in picture_folder.defects(of_pictures))
+            folders.append(PictureFolder(origin, role, of_pictures))
+            return
         problems = _problems(files, folder, part)
         defects.extend((origin, problem) for problem in problems)
         if not problems:
@@ -152,15 +189,18 @@ def resolve(
         add(origin_of(span), role, spans_folder(root) / str(span), "")
     add(BASE_ORIGIN, Role.TEST, base, "t10k-")
     judged = tuple(span for span in ordered if span in new_spans)
-    return Layout(tuple(ordered), judged, tuple(pairs), tuple(defects))
+    return Layout(tuple(ordered), judged, tuple(pairs), tuple(defects), tuple(folders))
 
 
 def is_complete(span: Path) -> bool:
     """Whether a span's folder has both of its files, under the names that they keep.
 
-    Tools that copy write under a name that begins with a dot, and rename at the end.
+    Tools that copy write under a name that begins with a dot, and rename at the end. A span of
+    pictures is complete when all that its list of checksums names is there.
     """
     files = _files(span, "")
+    if not files:
+        return picture_folder.is_complete(span)
     return all(files[kind] for kind in ("images-idx3", "labels-idx1"))
 
 

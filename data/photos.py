@@ -9,16 +9,15 @@ backgrounds of any plain colour.
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
+
+from data.picture import UnreadableImageError, read_picture, read_reduced
 
 SIZE = 28
 
-# Pillow knows many more, of which some start other programs (EPS) and none is what people have.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Phones take pictures of 108 megapixels.
 _MAX_PIXELS = 120_000_000
 
@@ -35,38 +34,43 @@ _DARK = 64
 _LARGEST_GAIN = 4.0
 
 
-class UnreadableImageError(ValueError):
-    """The bytes are not a picture; the message says why, without naming a file."""
-
-
 @dataclass(frozen=True)
 class PreparedPhoto:
     """What a photo became.
 
     Attributes:
-        png: 28x28 grey pixels, a light object on black.
+        encoded: PNG or JPEG. Of clothes: 28x28 grey pixels, a light object on black.
         changed: whether anything was done; pictures that look like the dataset's are left alone.
         plain_background: whether the object could be told from what is around it. Otherwise the
             whole photo was shrunk, and an answer about it is worth little.
     """
 
-    png: bytes
+    encoded: bytes
     changed: bool
     plain_background: bool
+
+
+def as_it_is(content: bytes, max_pixels: int) -> PreparedPhoto:
+    """Sends a photo as it would be trained on: upright, and else as it is.
+
+    Raises:
+        UnreadableImageError: it could not be trained on either.
+    """
+    picture = read_picture(content, max_pixels)
+    return PreparedPhoto(picture.content, bool(picture.changes), plain_background=True)
 
 
 def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
     """Makes a photo of one garment into a picture like the dataset's.
 
     Args:
-        content: a picture of any size, colour and format that Pillow reads; of an animation, the
-            first frame. The camera's orientation is obeyed, transparency is taken for white.
+        content: a picture of any size, colour and format, as `data.picture` reads it.
         size: edge of the result in pixels.
 
     Raises:
         UnreadableImageError: the content is not such a picture, or nothing is on it.
     """
-    image = _opened(content)
+    image = read_reduced(content, _MAX_PIXELS, _WORKING_EDGE)
     pixels = np.asarray(image, np.float32)
     border = _border(pixels)
     background = np.median(border, axis=0)
@@ -81,44 +85,6 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
     light = _as_light_on_black(grey, mask if plain else None, background)
     garment = Image.fromarray(light.astype(np.uint8)).crop(box)
     return PreparedPhoto(_png(_centred(garment, size)), changed=True, plain_background=plain)
-
-
-def _opened(content: bytes) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # The limit is this module's own.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            if image.width * image.height > _MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"it has {image.width} x {image.height} pixels, more than "
-                    f"{_MAX_PIXELS / 1e6:.0f} million"
-                )
-            # JPEG can be decoded at a fraction of its size.
-            image.draft("RGB", (_WORKING_EDGE, _WORKING_EDGE))
-            image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith(("I", "F")):
-            image = _eight_bits(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        image = image.convert("RGB")
-    except UnreadableImageError:
-        raise
-    except Image.UnidentifiedImageError:
-        raise UnreadableImageError("it is not a picture in a known format") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(str(error) or type(error).__name__) from error
-    image.thumbnail((_WORKING_EDGE, _WORKING_EDGE), Image.Resampling.BOX)
-    return image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, np.float64)
-    highest = 65535.0 if values.max() > 255 else 255.0
-    return Image.fromarray(np.clip(values / highest * 255, 0, 255).astype(np.uint8))
 
 
 def _border(pixels: np.ndarray) -> np.ndarray:

@@ -1,36 +1,68 @@
 """Turns a folder of pictures of one's own classes into a data root with the settings to use it.
 
-The folder holds one folder of PNG or JPEG files per class, of any size and colour; or the folders
-``train`` and ``test``, each with a folder per class. Without a test set, a fifth of every class is
-held out, chosen by a hash of the pixels.
+The folder holds one folder of pictures per class, of any size and colour; or the folders ``train``
+and ``test``, each with a folder per class. Without a test set, a fifth of every class is held out,
+chosen by a hash of the pixels.
 """
 
 import json
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from data import idx, splits
-from data.ingest import Decode, Labelled, plain, read, visible
-from data.refusal import DataRefused
+from data import splits
+from data.checked import Checked, File, Graph, Summary, check, lay_out, summarise
+from data.class_names import same_name
+from data.duplicates import clashes
+from data.folders import Found, find, visible
+from data.layout import Role
+from data.refusal import DataRefused, FileProblem
 
 SETTINGS_FILE = "settings.toml"
 SCHEMA_FILE = "schema.pbtxt"
 
+_TRAIN, _TEST = "train", "test"
 _TEST_SHARE = 0.2
 _FEWEST_IMAGES = 5
-# A label is one byte of an IDX file.
 _MOST_CLASSES = 256
 # The drift limits were measured on samples of 300 images and more.
 _SOUND_STATISTICS = 1000
+# Behind the last stage of the network no more than this is left of an edge.
+_LAST_EDGE = 8
 
 
 class PrepareError(ValueError):
     """The folder is not one of pictures by class, or the output is there already."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be written.
+
+    Attributes:
+        output: the folder; must not be there yet.
+        name: of the model.
+        schema: text of a schema with an integer domain for the label.
+        image_size: height and width that the network sees.
+        color: `grey` or `rgb`.
+        fit: what becomes of a picture that is not square.
+        max_pixels: of a picture, width times height.
+        allow_duplicates: whether a picture may be in two classes, or in training and test.
+    """
+
+    output: Path
+    name: str
+    schema: str
+    image_size: int = 28
+    color: str = "grey"
+    fit: str = "squash"
+    max_pixels: int = 25_000_000
+    allow_duplicates: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,98 +74,177 @@ class Prepared:
         labels: names of the classes, in the order of their ids.
         train: number of images to train on.
         test: number of images held out.
+        summary: what else is to be said.
     """
 
     settings: Path
     labels: tuple[str, ...]
     train: int
     test: int
+    summary: Summary
 
 
 def prepare(
-    pictures: Path, output: Path, image_size: int, decode: Decode, schema: str, name: str
+    pictures: Path,
+    target: Target,
+    graph: Graph,
+    progress: Callable[[int], Callable[[int], None]] = lambda total: lambda count: None,
 ) -> Prepared:
-    """Writes `output` as a data root: `base/`, the curated schema and the settings.
+    """Writes a data root: the base set, the curated schema and the settings; whole or not at all.
 
     Args:
         pictures: the folder, as the module describes.
-        output: must not be there yet; appears whole or not at all.
-        image_size: height and width of the images that the model is trained on.
-        decode: what the model's graph does to a picture, so that training sees what serving does.
-        schema: text of a schema with an integer domain for the label.
-        name: the model's name.
+        target: what is written, and how.
+        graph: what the model's graph does to a picture, so that training sees what serving does.
+        progress: is told how many files there are, and returns what counts them.
 
     Raises:
-        PrepareError: `pictures` has no such layout, or `output` exists.
-        DataRefused: one sentence for every file that is not sound or class with too few images.
+        PrepareError: `pictures` has no such layout, or the output exists.
+        DataRefused: every file that is not sound, and every class with too few images.
     """
+    output = target.output
     if output.exists():
         raise PrepareError(f"{output} is there already; remove it or choose another folder")
-    train_folder, test_folder = _parts(pictures)
-    labels = _class_names(train_folder)
-    train = read(train_folder, labels, image_size, decode)
-    if test_folder:
-        test = read(test_folder, labels, image_size, decode)
-    else:
-        train, test = _held_out(train)
-    _require_enough(pictures, labels, train, test)
-    partial = output.with_name(f".{output.name}.partial")
+    parts = {part: find(folder) for part, folder in _parts(pictures).items()}
+    labels = _class_names(pictures, parts)
+    files = [
+        File(path, labels.index(name), part)
+        for part, found in parts.items()
+        for name, paths in found.classes.items()
+        for path in paths
+    ]
+    checked, unsound = check(files, graph, target.max_pixels, progress(len(files)))
+    ignored = [path for found in parts.values() for path in found.ignored]
+    summary, twice = summarise(checked, labels, ignored)
+    problems = [problem for found in parts.values() for problem in found.problems]
+    if target.allow_duplicates:
+        summary.clashes, twice = len(twice), []
+    if problems or unsound or twice:
+        raise DataRefused([*problems, *unsound, *twice])
+    if _TEST not in parts:
+        checked = _held_out(checked)
+    _require_enough(pictures, labels, checked)
+    counts = [sum(picture.file.part == part for picture in checked) for part in (_TRAIN, _TEST)]
+    _write(target, checked, labels, counts)
+    return Prepared(output / SETTINGS_FILE, labels, *counts, summary)
+
+
+def _write(
+    target: Target, pictures: Sequence[Checked], labels: tuple[str, ...], counts: Sequence[int]
+) -> None:
+    partial = target.output.with_name(f".{target.output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    official = partial / "base"
-    official.mkdir(parents=True)
-    for part, found in (("train", train), ("t10k", test)):
-        idx.write(official / f"{part}-images-idx3-ubyte.gz", found.images)
-        idx.write(official / f"{part}-labels-idx1-ubyte.gz", found.labels)
-    (partial / SCHEMA_FILE).write_text(_schema_for(schema, len(labels)))
-    counts = len(train.labels), len(test.labels)
-    (partial / SETTINGS_FILE).write_text(_settings(output, labels, name, *counts))
-    partial.rename(output)
-    return Prepared(output / SETTINGS_FILE, labels, *counts)
+    try:
+        for part in (_TRAIN, _TEST):
+            chosen = [picture for picture in pictures if picture.file.part == part]
+            lay_out(partial / "base" / part, chosen, labels, target.max_pixels)
+        (partial / SCHEMA_FILE).write_text(_schema_for(target.schema, len(labels)))
+        (partial / SETTINGS_FILE).write_text(_settings(target, labels, *counts))
+        partial.rename(target.output)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
-def _parts(pictures: Path) -> tuple[Path, Path | None]:
-    """Returns the folder to train on and the folder to test on, if there is one."""
+def _parts(pictures: Path) -> dict[str, Path]:
+    """Returns the folders to train on and to test on; without a test set, the first alone."""
     if not pictures.is_dir():
         raise PrepareError(f"{pictures} is not a folder")
-    names = {path.name.lower(): path for path in visible(pictures)}
-    if set(names) == {"train", "test"}:
-        return names["train"], names["test"]
-    return pictures, None
+    try:
+        names = {path.name.casefold(): path for path in visible(pictures)}
+    except OSError as error:
+        raise PrepareError(f"{pictures} cannot be read ({error.strerror})") from None
+    if set(names) == {_TRAIN, _TEST}:
+        return names
+    if {_TRAIN, _TEST} < set(names):
+        others = [path.name for name, path in names.items() if name not in (_TRAIN, _TEST)]
+        raise PrepareError(
+            f"{pictures} has train and test, and beside them {', '.join(others)}: move that away, "
+            "or into train"
+        )
+    return {_TRAIN: pictures}
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    names = [path.name for path in visible(folder) if path.is_dir()]
+def _class_names(pictures: Path, parts: dict[str, Found]) -> tuple[str, ...]:
+    names = tuple(parts[_TRAIN].classes)
     if len(names) < 2:
-        raise PrepareError(f"{folder} needs a folder of PNG or JPEG files for each class")
+        problems = [problem for found in parts.values() for problem in found.problems]
+        if names and problems:
+            raise DataRefused(problems)
+        raise PrepareError(f"{pictures} needs a folder of PNG or JPEG files for each class")
     if len(names) > _MOST_CLASSES:
-        raise PrepareError(f"{folder} has {len(names)} classes; {_MOST_CLASSES} are the most")
-    if len({plain(name) for name in names}) < len(names):
-        raise PrepareError(f"{folder}: names of classes must differ by letters or digits")
-    return tuple(names)
+        raise PrepareError(f"{pictures} has {len(names)} classes; {_MOST_CLASSES} are the most")
+    alike = defaultdict(list)
+    for name in names:
+        alike[same_name(name).casefold()].append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            raise PrepareError(
+                f"{pictures}: names of classes must differ by letters or digits, "
+                f"not by capital letters alone: {', '.join(same)}"
+            )
+    unknown = [name for name in parts.get(_TEST, Found()).classes if name not in names]
+    if unknown:
+        raise PrepareError(f"{pictures}: only the test set has the class {', '.join(unknown)}")
+    return names
 
 
-def _held_out(found: Labelled) -> tuple[Labelled, Labelled]:
-    """Splits off a fifth of every class; copies of an image stay on one side."""
-    hashes = splits.digests(found.images)
-    is_test = np.zeros(len(hashes), bool)
-    for label in np.unique(found.labels):
-        distinct = np.unique(hashes[found.labels == label])
-        chosen = distinct[: max(1, round(_TEST_SHARE * len(distinct)))]
-        is_test |= (found.labels == label) & np.isin(hashes, chosen)
-    return (
-        Labelled(found.images[~is_test], found.labels[~is_test]),
-        Labelled(found.images[is_test], found.labels[is_test]),
-    )
+def _held_out(pictures: Sequence[Checked]) -> list[Checked]:
+    """Splits off a fifth of every class; what is alike, or nearly, stays on one side."""
+    groups = _alike(pictures)
+    of_label: dict[int, dict[int, int]] = defaultdict(dict)
+    for place, picture in enumerate(pictures):
+        smallest = of_label[picture.file.label]
+        digest = picture.like.digest
+        smallest[groups[place]] = min(digest, smallest.get(groups[place], digest))
+    chosen: set[tuple[int, int]] = set()
+    for label, smallest in of_label.items():
+        ordered = sorted(smallest, key=lambda group: smallest[group])
+        chosen |= {(label, group) for group in ordered[: _share(len(ordered))]}
+    return [
+        replace(picture, file=replace(picture.file, part=part))
+        for place, picture in enumerate(pictures)
+        for part in [_TEST if (picture.file.label, groups[place]) in chosen else _TRAIN]
+    ]
 
 
-def _require_enough(pictures: Path, labels: Sequence[str], train: Labelled, test: Labelled) -> None:
-    reasons = []
+def _share(count: int) -> int:
+    return max(1, round(_TEST_SHARE * count))
+
+
+def _alike(pictures: Sequence[Checked]) -> list[int]:
+    """Returns a number for every picture that is the same for those that are alike."""
+    groups = list(range(len(pictures)))
+
+    def first(place: int) -> int:
+        while groups[place] != place:
+            groups[place] = groups[groups[place]]
+            place = groups[place]
+        return place
+
+    likes = [picture.like for picture in pictures]
+    for one, other, _ in clashes(likes, side=lambda place: place):
+        groups[first(other)] = first(one)
+    return [first(place) for place in range(len(pictures))]
+
+
+def _require_enough(pictures: Path, labels: Sequence[str], checked: Sequence[Checked]) -> None:
+    reasons: list[str | FileProblem] = []
     for label, name in enumerate(labels):
-        counts = [int(np.sum(part.labels == label)) for part in (train, test)]
-        if counts[0] < _FEWEST_IMAGES or not counts[1]:
+        own = [picture.file.part for picture in checked if picture.file.label == label]
+        train, test = (own.count(part) for part in (_TRAIN, _TEST))
+        if train < _FEWEST_IMAGES or not test:
             reasons.append(
-                f"{pictures}: class {name} has {counts[0]} images to train on and {counts[1]} to "
-                f"test on; {_FEWEST_IMAGES} and 1 are the least, hundreds are better"
+                f"{pictures}: class {name} has {train} images to train on and {test} to test on; "
+                f"{_FEWEST_IMAGES} and 1 are the least, hundreds are better"
+            )
+    trained = [picture.like.digest for picture in checked if picture.file.part == _TRAIN]
+    places = splits.split_of(Role.TRAINING, np.array(trained, np.uint64))
+    for position, split in enumerate(splits.SPLITS[:2]):
+        if not reasons and position not in places:
+            reasons.append(
+                f"{pictures}: too few images, by their hash none of {len(trained)} falls into "
+                f"the split {split}; a few more will do"
             )
     if reasons:
         raise DataRefused(reasons)
@@ -151,8 +262,17 @@ def _schema_for(text: str, class_count: int) -> str:
     raise ValueError("the schema has no integer domain for the label")
 
 
-def _settings(root: Path, labels: Sequence[str], name: str, train: int, test: int) -> str:
-    """The settings that depend on the number of classes and images, as TOML."""
+def _filters(image_size: int) -> list[int]:
+    """One stage more whenever what the last one sees would be larger than it is of 28 pixels."""
+    stages = 3
+    while stages < 5 and image_size / 2 ** (stages - 1) > _LAST_EDGE:
+        stages += 1
+    return [32, 64, 128, 128, 128][:stages]
+
+
+def _settings(target: Target, labels: Sequence[str], train: int, test: int) -> str:
+    """The settings that depend on the pictures and on what the network is to see, as TOML."""
+    root = target.output
     batch_size = min(256, max(8, 2 ** int(math.log2(train / 16))))
     better_than_guessing = (1 + 1 / len(labels)) / 2
     two_standard_errors = max(0.01, 2 * math.sqrt(0.1 / test))
@@ -163,16 +283,22 @@ workdir = {_quoted(str(root / "var"))}
 [data]
 root = {_quoted(str(root))}
 schema_file = {_quoted(str(root / SCHEMA_FILE))}
-labels = [{", ".join(map(_quoted, labels))}]
+labels = [{_listed(labels)}]
+image_size = {target.image_size}
+color = {_quoted(target.color)}
+# What becomes of a picture that is not square: squash, crop or pad.
+fit = {_quoted(target.fit)}
 # Batches of few pictures differ by chance more than the schema's drift limits allow.
 stop_on_drift = {"true" if train >= _SOUND_STATISTICS else "false"}
 
 [serving]
-model_name = {_quoted(name)}
+model_name = {_quoted(target.name)}
+max_pixels = {target.max_pixels}
 
 [training]
 batch_size = {batch_size}
 epochs = {8 if train >= 20_000 else 20}
+filters = {_filters(target.image_size)}
 # More careful than the default preset's, which were tuned on 54,000 images of clothes.
 learning_rate = 0.003
 dropout = 0.3
@@ -187,6 +313,10 @@ min_span_accuracy = {better_than_guessing:.2f}
 min_class_recall = 0.3
 max_accuracy_drop = {two_standard_errors:.2f}  # what chance makes of so few test images
 """
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return ", ".join(map(_quoted, labels))
 
 
 def _quoted(text: str) -> str:

@@ -1,6 +1,23 @@
 """What is raised when the data, not the code, is to blame."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """What is wrong with one file or folder.
+
+    Attributes:
+        file: its path, in characters that can be printed.
+        reason: half a sentence.
+    """
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
 
 
 class DataRefused(Exception):
@@ -10,9 +27,15 @@ class DataRefused(Exception):
         reasons: one sentence per defect, each naming the file or feature it is about.
         blamed_spans: the spans against which there is evidence of their own, ascending; for
             anything else the data stays.
+        files: the files among the defects, for a table.
     """
 
-    def __init__(self, reasons: Sequence[str], blamed_spans: Iterable[int] = ()) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = list(reasons)
+    def __init__(
+        self,
+        reasons: Sequence[str | FileProblem],
+        blamed_spans: Iterable[int] = (),
+    ) -> None:
+        super().__init__("; ".join(map(str, reasons)))
+        self.reasons = list(map(str, reasons))
+        self.files = [reason for reason in reasons if isinstance(reason, FileProblem)]
         self.blamed_spans = sorted(set(blamed_spans))

@@ -7,11 +7,12 @@ costs nothing.
 
 import logging
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data import picture_folder
 from data.layout import is_complete, spans_folder
 from data.quarantine import quarantined
 from files.lock import locked
@@ -44,8 +45,8 @@ class Added:
 def list_spans(folder: Path) -> list[int]:
     """Numbers of the spans in a folder of spans, quarantined ones included, ascending.
 
-    A span's folder is named by a plain positive integer and has both files; anything else is not
-    a span, or not yet.
+    A span's folder is named by a plain positive integer and has both files, or all pictures that
+    its list of checksums names; anything else is not a span, or not yet.
     """
     return [span for span in _numbered(folder) if is_complete(folder / str(span))]
 
@@ -119,23 +120,51 @@ def add(root: Path, images: "Bytes", labels: "Bytes") -> Added:
     """
     from data import idx
 
+    def write(incoming: Path) -> None:
+        incoming.mkdir(parents=True)
+        idx.write(incoming / IMAGES_FILE, images)
+        idx.write(incoming / LABELS_FILE, labels)
+
+    return _add(root, write, _same_files, len(images))
+
+
+def add_pictures(root: Path, write: Callable[[Path], None], count: int) -> Added:
+    """Adds pictures as the next span; as `add`, but `write` writes them into a new folder.
+
+    Args:
+        root: the data root.
+        write: is given a folder that is not there, and writes a folder per class and checksums.
+        count: of the pictures.
+    """
+    return _add(root, write, _same_pictures, count)
+
+
+def _add(
+    root: Path,
+    write: Callable[[Path], None],
+    is_same: Callable[[Path, Path], bool],
+    count: int,
+) -> Added:
     folder = spans_folder(root)
     with locked(root / ".lock"):
         incoming = folder / _INCOMING
         shutil.rmtree(incoming, ignore_errors=True)
-        incoming.mkdir(parents=True)
-        idx.write(incoming / IMAGES_FILE, images)
-        idx.write(incoming / LABELS_FILE, labels)
+        incoming.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(incoming)
+        except BaseException:
+            shutil.rmtree(incoming, ignore_errors=True)
+            raise
         spans = list_spans(folder)
         for span in spans:
-            if _same_files(incoming, folder / str(span)):
+            if is_same(incoming, folder / str(span)):
                 shutil.rmtree(incoming)
                 return Added(span, is_new=False)
         # A number that is still being copied is taken, too.
         span = max(_numbered(folder), default=0) + 1
         incoming.rename(folder / str(span))
         flush(folder)
-    logger.info("span %d of %s holds %d new images", span, root, len(images))
+    logger.info("span %d of %s holds %d new images", span, root, count)
     return Added(span, is_new=True)
 
 
@@ -152,3 +181,15 @@ def _same_files(one: Path, other: Path) -> bool:
         (other / name).is_file() and (one / name).read_bytes() == (other / name).read_bytes()
         for name in (LABELS_FILE, IMAGES_FILE)
     )
+
+
+def _same_pictures(one: Path, other: Path) -> bool:
+    """Whether two spans have the same files in the same classes, whatever they are called."""
+    if not (other / picture_folder.SUMS).is_file():
+        return False
+    return _by_class(one) == _by_class(other)
+
+
+def _by_class(span: Path) -> list[tuple[str, str]]:
+    sums = picture_folder.read_sums(span)
+    return sorted((name.partition("/")[0], digest) for name, digest in sums.items())

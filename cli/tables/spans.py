@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from data import idx
+from data import idx, picture_folder
 from data.layout import is_complete, spans_folder
 from data.quarantine import quarantined
 from data.spans import LABELS_FILE, list_incomplete, list_spans
@@ -62,7 +62,7 @@ def listed_spans(config: Config) -> list[ListedSpan]:
             entry = left_out[number]
             state, since, reason = SpanState.QUARANTINED, entry.since, entry.reason
         elif not is_complete(folder / str(number)):
-            state, reason = SpanState.INCOMPLETE, "a file is missing: it may still be copied"
+            state, reason = SpanState.INCOMPLETE, _why_incomplete(folder / str(number))
         elif number in first:
             state, (since, reason) = SpanState.SERVED, first[number]
         images = _count(folder / str(number))
@@ -88,11 +88,19 @@ def print_spans(found: list[ListedSpan], root: Path) -> None:
 
 
 def _count(span: Path) -> int | None:
+    if picture_folder.has_pictures(span):
+        return len(picture_folder.pictures(span))
     path = span / LABELS_FILE
     try:
         return len(idx.read_labels(path if path.exists() else path.with_suffix("")))
     except idx.IdxError:
         return None
+
+
+def _why_incomplete(span: Path) -> str:
+    if picture_folder.has_pictures(span) and not (span / picture_folder.SUMS).exists():
+        return f"no {picture_folder.SUMS} yet, which `data ingest` writes last"
+    return "a file is missing: it may still be copied"
 
 
 def _written(span: Path) -> str:

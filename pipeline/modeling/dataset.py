@@ -90,8 +90,8 @@ def training_batches(
     so that a resumed training sees what an uninterrupted one would have seen.
 
     Yields:
-        float32 [batch, size, size, channels] and, one-hot, float32 [batch, class_count]; an epoch's last,
-        partial batch is left out.
+        float32 [batch, size, size, channels] and, one-hot, float32 [batch, class_count]; an
+        epoch's last, partial batch is left out.
     """
     images = tf.constant(split.images)
     rows = tf.constant(split.rows())

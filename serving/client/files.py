@@ -105,7 +105,7 @@ def _read(path: Path, prepare: Prepare | None) -> tuple[Answer, bytes]:
         return Answer(path, problem=error.strerror or str(error)), b""
     except ValueError as error:
         return Answer(path, problem=str(error)), b""
-    return Answer(path, plain_background=photo.plain_background), photo.png
+    return Answer(path, plain_background=photo.plain_background), photo.encoded
 
 
 def _ask(

@@ -46,12 +46,12 @@ class PreparedPicture(Protocol):
     """A picture as the model is shown it.
 
     Attributes:
-        png: its bytes.
+        encoded: its bytes, PNG or JPEG.
         plain_background: whether the object could be told from what is around it.
     """
 
     @property
-    def png(self) -> bytes: ...
+    def encoded(self) -> bytes: ...
 
     @property
     def plain_background(self) -> bool: ...

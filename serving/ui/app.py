@@ -142,12 +142,12 @@ def _classify(
         photo = _prepared(prepare, content)
     # Named, so that the version on the page is the one that answered.
     version = _newest(client)
-    (scores,) = client.classify([{"image": photo.png}], "classify", version)
+    (scores,) = client.classify([{"image": photo.encoded}], "classify", version)
     return {
         "model": model_name,
         "version": version,
         "scores": [{"label": name, "score": score} for name, score in scores],
-        "seen": _data_url(photo.png),
+        "seen": _data_url(photo.encoded),
         "plain_background": photo.plain_background,
     }
 

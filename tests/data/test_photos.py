@@ -22,7 +22,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def pixels(photo: PreparedPhoto) -> np.ndarray:
-    image = Image.open(io.BytesIO(photo.png))
+    image = Image.open(io.BytesIO(photo.encoded))
     assert (image.size, image.mode) == ((28, 28), "L")
     return np.asarray(image).astype(int)
 

@@ -1,0 +1,137 @@
+"""Folders of pictures as people have them: which files count, and as which class.
+
+Every folder in the one that is given is a class; what lies in folders below it belongs to the
+class. What operating systems and programs leave behind is no picture and is counted; links are
+followed; everything else is either a picture or a problem with a name.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.class_names import in_natural_order, same_name
+from data.refusal import FileProblem
+
+_LEFT_BEHIND = frozenset(
+    (
+        "$recycle.bin",
+        "@eadir",
+        "__macosx",
+        "desktop.ini",
+        "ehthumbs.db",
+        "ehthumbs_vista.db",
+        "icon\r",
+        "lost+found",
+        "picasa.ini",
+        "sha256sums",
+        "system volume information",
+        "thumbs.db",
+        "zbthumbnail.info",
+    )
+)
+SUFFIXES = frozenset(
+    (
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+        *(".png", ".ppm", ".tif", ".tiff", ".webp"),
+    )
+)
+
+
+@dataclass
+class Found:
+    """What is in a folder of folders.
+
+    Attributes:
+        classes: files by the name of their class, in natural order, each in the order of names.
+        ignored: what is passed over.
+        problems: what is neither.
+    """
+
+    classes: dict[str, list[Path]] = field(default_factory=dict)
+    ignored: list[Path] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
+
+
+def shown(path: Path) -> str:
+    """A path in characters that can be printed, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether a file or folder is hidden, or of a name that systems and programs leave behind."""
+    return name.startswith((".", "~$")) or name.casefold() in _LEFT_BEHIND
+
+
+def visible(folder: Path) -> list[Path]:
+    """What a person sees in a folder, in natural order; raises OSError."""
+    by_name = {path.name: path for path in folder.iterdir() if not is_left_behind(path.name)}
+    return [by_name[name] for name in in_natural_order(by_name)]
+
+
+def find(folder: Path) -> Found:
+    """Finds the pictures of every class in a folder; names that differ only in NFC are one."""
+    found = Found()
+    classes: dict[str, list[Path]] = defaultdict(list)
+    for path in _listed(folder, found):
+        if not path.is_dir():
+            found.problems.append(FileProblem(shown(path), _outside(path)))
+        elif not _is_utf8(path.name):
+            reason = "the name of a class has to be UTF-8: rename this folder"
+            found.problems.append(FileProblem(shown(path), reason))
+        else:
+            classes[same_name(path.name)] += _below(path, found, (os.path.realpath(path),))
+    found.classes = {name: classes[name] for name in in_natural_order(classes)}
+    return found
+
+
+def _below(folder: Path, found: Found, above: tuple[str, ...]) -> Iterator[Path]:
+    for path in _listed(folder, found):
+        real = os.path.realpath(path)
+        if path.is_dir():
+            if real in above:
+                reason = "a link to a folder that it lies in"
+                found.problems.append(FileProblem(shown(path), reason))
+            else:
+                yield from _below(path, found, (*above, real))
+        elif reason := _no_picture(path):
+            found.problems.append(FileProblem(shown(path), reason))
+        else:
+            yield path
+
+
+def _listed(folder: Path, found: Found) -> list[Path]:
+    try:
+        everything = sorted(folder.iterdir())
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        found.problems.append(FileProblem(shown(folder), reason))
+        return []
+    found.ignored += [path for path in everything if is_left_behind(path.name)]
+    by_name = {path.name: path for path in everything if not is_left_behind(path.name)}
+    return [by_name[name] for name in in_natural_order(by_name)]
+
+
+def _outside(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    return "not in a folder of a class"
+
+
+def _no_picture(path: Path) -> str | None:
+    if path.is_symlink() and not path.exists():
+        return "a link to nothing"
+    if not path.is_file():
+        return "neither a file nor a folder"
+    if path.suffix.lower() not in SUFFIXES:
+        return "not a picture by its name"
+    return None
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
