@@ -322,7 +322,7 @@ def release(
 
 
 def _graph(image_format: "ImageFormat") -> "Graph":
-    """Does what the model's own graph does to a picture, so that training sees what serving does."""
+    """Does what the model's own graph does to a picture, so that training sees what clients get."""
     import tensorflow as tf
 
     from pipeline.modeling.preprocessing import decode_images

@@ -50,10 +50,10 @@ def predict(
 ) -> None:
     """Ask a running server what is on pictures; best label first.
 
-    Photos of clothes are made into what the model was trained on: see docs/predict.md. Exit code 1
-    when a file could not be read; the others are answered all the same.
+    Photos of clothes are made into what the model was trained on, others are turned upright: see
+    docs/predict.md. Exit code 1 when a file could not be read; all others are answered.
     """
-    from data.photos import prepare
+    from cli.photos import prepare_for
     from orchestration.progress import Progress
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
@@ -75,7 +75,7 @@ def predict(
             classify_files(
                 client,
                 pictures,
-                prepare=None if raw else prepare,
+                prepare=None if raw else prepare_for(settings),
                 version=version,
                 label=label,
                 batch_size=batch,

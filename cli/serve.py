@@ -91,8 +91,8 @@ def serve(
 
 
 def _request(config: "Config", require_signature: Path | None) -> "Request":
+    from cli.photos import prepare_for
     from cli.verify import check_public_key
-    from data.photos import prepare
     from pipeline.settings.errors import UsageError
     from serving.launch.service import Request
 
@@ -110,7 +110,7 @@ def _request(config: "Config", require_signature: Path | None) -> "Request":
         docker_image=config.infra_validation.docker_image,
         max_load_seconds=config.infra_validation.max_load_seconds,
         log=config.logs_dir / "serve.log",
-        prepare=prepare,
+        prepare=prepare_for(config),
         public_key=require_signature.resolve() if require_signature else None,
     )
 
@@ -120,8 +120,7 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
     from data.example_picture import write_example
     from serving.client.connection import DEFAULT_ADDRESSES, Api
 
-    picture = settings.workdir / "example.png"
-    write_example(picture)
+    picture = write_example(settings.base_dir, settings.workdir)
     labels = ", ".join(f"{name} = {number}" for name, number in state.labels.items())
     model = f"{state.rest}/v1/models/{state.model_name}"
     server = "" if state.rest == DEFAULT_ADDRESSES[Api.REST] else f" --server {state.rest}"

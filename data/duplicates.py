@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-# A hash of 64 bits is looked up by each of its quarters: two that differ in fewer bits than there
-# are quarters share one.
+# A hash of 64 bits is looked up by each of its quarters: two that differ in few bits share one.
 _QUARTERS = 4
+_MOST_BITS = 6
 _SMALL_EDGE = 16
 # Of 255, on average: what saving as JPEG or scaling changes, and no more.
-_LARGEST_DIFFERENCE = 3.0
+_LARGEST_DIFFERENCE = 5.0
 # A picture of nearly one colour has no shapes to be told by.
 _LEAST_CONTRAST = 4.0
 # So many share a quarter of their hash only when it says nothing.
@@ -103,4 +103,4 @@ def _near(one: Likeness, other: Likeness) -> bool:
         return False
     bits = sum((a ^ b).bit_count() for a, b in zip(one.shapes, other.shapes, strict=True))
     difference = np.abs(one.small.astype(np.int16) - other.small)
-    return bits < _QUARTERS and bool(difference.mean() < _LARGEST_DIFFERENCE)
+    return bits <= _MOST_BITS and bool(difference.mean() < _LARGEST_DIFFERENCE)

@@ -77,7 +77,7 @@ def find(folder: Path) -> Found:
     for path in _listed(folder, found):
         if not path.is_dir():
             found.problems.append(FileProblem(shown(path), _outside(path)))
-        elif not _is_utf8(path.name):
+        elif not is_utf8(path.name):
             reason = "the name of a class has to be UTF-8: rename this folder"
             found.problems.append(FileProblem(shown(path), reason))
         else:
@@ -95,8 +95,8 @@ def _below(folder: Path, found: Found, above: tuple[str, ...]) -> Iterator[Path]
                 found.problems.append(FileProblem(shown(path), reason))
             else:
                 yield from _below(path, found, (*above, real))
-        elif reason := _no_picture(path):
-            found.problems.append(FileProblem(shown(path), reason))
+        elif (defect := _no_picture(path)) is not None:
+            found.problems.append(FileProblem(shown(path), defect))
         else:
             yield path
 
@@ -129,7 +129,8 @@ def _no_picture(path: Path) -> str | None:
     return None
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Whether a name can be printed and written into a file."""
     try:
         name.encode()
     except UnicodeEncodeError:

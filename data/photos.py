@@ -30,6 +30,11 @@ _BORDER_SHARE = 0.02
 # A row or column with less of the object than this has specks of dust.
 _SPECK_SHARE = 0.01
 _DARK = 64
+_CUT_OUT = "What the model was shown: light on black, cut out, 28 by 28 pixels."
+_NOT_CUT_OUT = (
+    "What the model was shown. The background is not of one colour, so nothing was cut out: "
+    "do not expect much."
+)
 # What is faint against its background is made brighter by no more than this.
 _LARGEST_GAIN = 4.0
 
@@ -43,11 +48,13 @@ class PreparedPhoto:
         changed: whether anything was done; pictures that look like the dataset's are left alone.
         plain_background: whether the object could be told from what is around it. Otherwise the
             whole photo was shrunk, and an answer about it is worth little.
+        note: what it is, in a sentence for whoever sees it.
     """
 
     encoded: bytes
     changed: bool
     plain_background: bool
+    note: str
 
 
 def as_it_is(content: bytes, max_pixels: int) -> PreparedPhoto:
@@ -57,7 +64,9 @@ def as_it_is(content: bytes, max_pixels: int) -> PreparedPhoto:
         UnreadableImageError: it could not be trained on either.
     """
     picture = read_picture(content, max_pixels)
-    return PreparedPhoto(picture.content, bool(picture.changes), plain_background=True)
+    changes = f", {', '.join(picture.changes)}" if picture.changes else ""
+    note = f"What the model was sent{changes}."
+    return PreparedPhoto(picture.content, bool(picture.changes), plain_background=True, note=note)
 
 
 def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
@@ -75,7 +84,8 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
     border = _border(pixels)
     background = np.median(border, axis=0)
     if image.size == (size, size) and background.max() < _DARK:
-        return PreparedPhoto(_png(image.convert("L")), changed=False, plain_background=True)
+        grey_png = _png(image.convert("L"))
+        return PreparedPhoto(grey_png, changed=False, plain_background=True, note=_CUT_OUT)
     mask = _distance(pixels, background) >= _BACKGROUND_DISTANCE
     if not mask.any():
         raise UnreadableImageError("it is of one colour throughout")
@@ -84,7 +94,9 @@ def prepare(content: bytes, size: int = SIZE) -> PreparedPhoto:
     grey = np.asarray(image.convert("L"), np.float32)
     light = _as_light_on_black(grey, mask if plain else None, background)
     garment = Image.fromarray(light.astype(np.uint8)).crop(box)
-    return PreparedPhoto(_png(_centred(garment, size)), changed=True, plain_background=plain)
+    note = _CUT_OUT if plain else _NOT_CUT_OUT
+    centred = _png(_centred(garment, size))
+    return PreparedPhoto(centred, changed=True, plain_background=plain, note=note)
 
 
 def _border(pixels: np.ndarray) -> np.ndarray:

@@ -172,12 +172,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     elif image.mode == "F":
         raise UnreadableImageError("it has 32 bits a pixel: save it with 8 or 16")
     # Pillow has kept the upper half of what it knows no wider mode for.
-    bands = image.getbands()
-    brightest = max(
-        image.getchannel(band).getextrema()[1]
-        for band in bands
-        if band != "A"  # type: ignore[type-var]
-    )
+    brightest = int(np.asarray(image.convert("RGB")).max(initial=0))
     if 0 < brightest < _NEARLY_NOTHING:
         raise UnreadableImageError(
             "it has 16 bits a channel of which the upper four are empty, so that it would be black:"

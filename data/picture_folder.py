@@ -8,7 +8,7 @@ without one as well. Only the standard library is imported.
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data.folders import is_left_behind
+from data.folders import is_left_behind, is_utf8, shown
 from files.memory import FileMemory
 from files.whole import write_whole
 
@@ -30,13 +30,7 @@ def pictures(folder: Path) -> list[str]:
 
     One whose name is not UTF-8 is none of them; `defects` has it.
     """
-    return sorted(
-        f"{kind.name}/{path.name}"
-        for kind in _entries(folder)
-        if kind.is_dir() and not is_left_behind(kind.name)
-        for path in _entries(kind)
-        if path.is_file() and not is_left_behind(path.name)
-    )
+    return sorted(filter(is_utf8, _all_pictures(folder)))
 
 
 def digests(folder: Path, memory: FileMemory | None = None) -> dict[str, str]:
@@ -64,13 +58,19 @@ def is_complete(folder: Path) -> bool:
 
 def defects(folder: Path) -> list[str]:
     """One sentence for every picture that is not as ``SHA256SUMS`` says; none without it."""
+    unreadable = [
+        f"{shown(folder / name)}: its name is not UTF-8, rename it"
+        for name in _all_pictures(folder)
+        if not is_utf8(name)
+    ]
     if not (folder / SUMS).is_file():
-        return []
+        return unreadable
     try:
         listed, found = read_sums(folder), digests(folder)
     except (OSError, ValueError) as error:
         return [f"{folder / SUMS}: cannot be used ({error})"]
     return [
+        *unreadable,
         *(f"{folder / name}: not named in {SUMS}" for name in found.keys() - listed.keys()),
         *(f"{folder / name}: not there, but named in {SUMS}" for name in listed.keys() - found),
         *(
@@ -96,6 +96,16 @@ def write_sums(folder: Path) -> None:
     """Writes ``SHA256SUMS`` for what is in a folder."""
     lines = [f"{digest}  {name}\n" for name, digest in digests(folder).items()]
     write_whole(folder / SUMS, "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _all_pictures(folder: Path) -> list[str]:
+    return [
+        f"{kind.name}/{path.name}"
+        for kind in _entries(folder)
+        if kind.is_dir() and not is_left_behind(kind.name)
+        for path in _entries(kind)
+        if path.is_file() and not is_left_behind(path.name)
+    ]
 
 
 def _entries(folder: Path) -> list[Path]:

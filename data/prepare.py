@@ -124,13 +124,15 @@ def prepare(
     if _TEST not in parts:
         checked = _held_out(checked)
     _require_enough(pictures, labels, checked)
-    counts = [sum(picture.file.part == part for picture in checked) for part in (_TRAIN, _TEST)]
-    _write(target, checked, labels, counts)
-    return Prepared(output / SETTINGS_FILE, labels, *counts, summary)
+    train, test = (
+        sum(picture.file.part == part for picture in checked) for part in (_TRAIN, _TEST)
+    )
+    _write(target, checked, labels, (train, test))
+    return Prepared(output / SETTINGS_FILE, labels, train, test, summary)
 
 
 def _write(
-    target: Target, pictures: Sequence[Checked], labels: tuple[str, ...], counts: Sequence[int]
+    target: Target, pictures: Sequence[Checked], labels: tuple[str, ...], counts: tuple[int, int]
 ) -> None:
     partial = target.output.with_name(f".{target.output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -155,7 +157,7 @@ def _parts(pictures: Path) -> dict[str, Path]:
     except OSError as error:
         raise PrepareError(f"{pictures} cannot be read ({error.strerror})") from None
     if set(names) == {_TRAIN, _TEST}:
-        return names
+        return {part: names[part] for part in (_TRAIN, _TEST)}
     if {_TRAIN, _TEST} < set(names):
         others = [path.name for name, path in names.items() if name not in (_TRAIN, _TEST)]
         raise PrepareError(

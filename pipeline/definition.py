@@ -61,6 +61,8 @@ def create_pipeline(
     example_gen = IdxExampleGen(
         input_base=str(config.data_root),
         class_count=len(config.data.labels),
+        labels=config.data.labels,
+        max_pixels=config.serving.max_pixels,
         window=config.data.window,
         last_span=last_span,
         include_base=config.data.include_base,

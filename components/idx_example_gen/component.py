@@ -1,5 +1,7 @@
 """IdxExampleGen: from IDX image and label files to tf.Examples."""
 
+import json
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -18,6 +20,9 @@ class IdxExampleGenSpec(component_spec.ComponentSpec):
     PARAMETERS: ClassVar = {
         INPUT_BASE_KEY: component_spec.ExecutionParameter(type=str),
         "class_count": component_spec.ExecutionParameter(type=int),
+        # A list as JSON.
+        "labels": component_spec.ExecutionParameter(type=str),
+        "max_pixels": component_spec.ExecutionParameter(type=int),
         "window": component_spec.ExecutionParameter(type=int),
         "last_span": component_spec.ExecutionParameter(type=int),
         # A number, because TFX knows no boolean execution properties.
@@ -34,21 +39,23 @@ class IdxExampleGenSpec(component_spec.ComponentSpec):
 
 
 class IdxExampleGen(base_beam_component.BaseBeamComponent):
-    """An ExampleGen for IDX files, gzipped or not: a base set, and spans that come after it.
+    """An ExampleGen for IDX files and pictures: a base set, and spans that come after it.
 
     Under `input_base` lies a base set (``base/train-images-idx3-ubyte``, its labels, and
     ``t10k-...`` for testing) and, optionally, spans (``images-idx3-ubyte`` and
-    ``labels-idx1-ubyte`` in ``spans/N``). Trained on are the base's training images and the newest
+    ``labels-idx1-ubyte`` in ``spans/N``), gzipped or not. Each may be a folder of PNG and JPEG
+    files for each class instead (``base/train/ant``, ``base/test/ant``, ``spans/N/ant``), whose
+    bytes become examples as they are. Trained on are the base's training images and the newest
     spans, as many as the window says, but for those that are quarantined. New are the spans that
     the served version was not trained on; a part of each is held out, so that it can be judged.
 
     The output `examples` has the splits `train`, `validation` (a tenth of the training images,
     chosen by a hash of the image) and `eval` (the base's test set, and a fifth of each new span,
-    which this run does not train on). Every example has `image` (PNG bytes), `label` (int64),
-    `origin` (bytes, ``base`` or ``span-N``) and `mean_pixel` (float, 0 to 255). The artifact has
-    the property `span` (the newest, or 0) and the custom properties `spans` and `new_spans` (JSON
-    lists), `spans_detail` (a JSON list of span, images and the SHA-256 of its files) and
-    `input_fingerprint`. The same files give the same shards with the same bytes.
+    which this run does not train on). Every example has `image` (PNG or JPEG bytes), `label`
+    (int64), `origin` (bytes, ``base`` or ``span-N``) and `mean_pixel` (float, 0 to 255). The
+    artifact has the property `span` (the newest, or 0) and the custom properties `spans` and
+    `new_spans` (JSON lists), `spans_detail` (a JSON list of span, images and the SHA-256 of its
+    files) and `input_fingerprint`. The same files give the same shards with the same bytes.
 
     It is not a FileBasedExampleGen, whose driver reads one span and sees changed files only by
     time and size, and which the Kubeflow compiler ties to that driver. Its executor resolves the
@@ -63,6 +70,8 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
         self,
         input_base: str,
         class_count: int,
+        labels: Sequence[str] = (),
+        max_pixels: int = 25_000_000,
         window: int = parameters.ALL_SPANS,
         last_span: int | RuntimeParameter | None = None,
         include_base: bool = True,
@@ -76,6 +85,9 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
         Args:
             input_base: the data root.
             class_count: labels are 0 to `class_count` - 1.
+            labels: names of the classes, which folders of pictures are called by; empty: such
+                folders are called by the number of the class.
+            max_pixels: a picture of more, width times height, is refused.
             window: how many of the newest spans are read; 0: all.
             last_span: newer spans are left out; a parameter lets every run have its own.
             include_base: whether the base is trained on beside spans.
@@ -97,6 +109,8 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
             IdxExampleGenSpec(
                 input_base=input_base,
                 class_count=class_count,
+                labels=json.dumps(list(labels)),
+                max_pixels=max_pixels,
                 window=window,
                 last_span=parameters.NO_LAST_SPAN if last_span is None else last_span,
                 include_base=int(include_base),

@@ -1,4 +1,7 @@
-"""Writes the examples: reads the files by Beam, sorts them into shards, encodes them as PNG."""
+"""Writes the examples: reads the files by Beam and sorts them into shards.
+
+The images of IDX files are encoded as PNG, pictures stay as they are.
+"""
 
 import json
 import logging
@@ -18,7 +21,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY
 
-from components.idx_example_gen import parameters
+from components.idx_example_gen import parameters, pictures
 from components.idx_example_gen.output import (
     NEW_SPANS_PROPERTY,
     SPANS_DETAIL_PROPERTY,
@@ -89,19 +92,27 @@ class WriteShard(beam.DoFn):
         self._split_uris = split_uris
         self._read: dict[int, tuple[Bytes, Bytes]] = {}
 
-    def process(self, element: tuple[Shard, Iterable[Batch]]) -> None:
+    def process(self, element: tuple[Shard, Iterable[Batch | pictures.PictureBatch]]) -> None:
         (split, number, total), batches = element
         path = f"{self._split_uris[split]}/data_tfrecord-{number:05d}-of-{total:05d}.gz"
         # Beam may run an element twice; the rename makes the second time harmless.
         partial = f"{path}.partial"
         with tf.io.TFRecordWriter(partial, _RECORD_OPTIONS) as writer:
             for batch in sorted(batches, key=lambda batch: batch.place):
-                if batch.place not in self._read:
-                    self._read[batch.place] = read_pair(batch.pair, self._class_count)
-                images, labels = self._read[batch.place]
-                for example in _examples(images[batch.rows], labels[batch.rows], batch.pair.origin):
+                for example in self._examples(batch):
                     writer.write(example)
         tf.io.gfile.rename(partial, path, overwrite=True)
+
+    def _examples(self, batch: Batch | pictures.PictureBatch) -> Iterator[bytes]:
+        if isinstance(batch, pictures.PictureBatch):
+            origin = batch.folder.origin.encode()
+            for content, label, mean in pictures.contents(batch):
+                yield _example(content, label, mean, origin)
+            return
+        if batch.place not in self._read:
+            self._read[batch.place] = read_pair(batch.pair, self._class_count)
+        images, labels = self._read[batch.place]
+        yield from _examples(images[batch.rows], labels[batch.rows], batch.pair.origin)
 
     def finish_bundle(self) -> None:
         """Lets go of the images."""
@@ -113,13 +124,18 @@ def _examples(images: Bytes, labels: Bytes, origin: str) -> Iterator[bytes]:
     means: npt.NDArray[np.float64] = images.mean(axis=(1, 2))
     encoded_origin = origin.encode()
     for png, label, mean in zip(pngs, labels.tolist(), means.tolist(), strict=True):
-        example = tf.train.Example()
-        feature = example.features.feature
-        feature["image"].bytes_list.value.append(png)
-        feature["label"].int64_list.value.append(label)
-        feature["origin"].bytes_list.value.append(encoded_origin)
-        feature["mean_pixel"].float_list.value.append(mean)
-        yield example.SerializeToString(deterministic=True)
+        yield _example(png, label, mean, encoded_origin)
+
+
+def _example(encoded: bytes, label: int, mean: float, origin: bytes) -> bytes:
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature["image"].bytes_list.value.append(encoded)
+    feature["label"].int64_list.value.append(label)
+    feature["origin"].bytes_list.value.append(origin)
+    feature["mean_pixel"].float_list.value.append(mean)
+    serialized: bytes = example.SerializeToString(deterministic=True)
+    return serialized
 
 
 def _details(layout: Layout, images: Mapping[int, int]) -> Iterator[dict[str, Any]]:
@@ -167,19 +183,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 f"{exec_properties['input_base']}: the files changed while they were being read"
             )
         class_count = exec_properties["class_count"]
-        verified = verify(layout, class_count)
+        labels = json.loads(exec_properties["labels"]) or list(map(str, range(class_count)))
+        artifact = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
+        looked = self._look(layout, exec_properties["max_pixels"], artifact.uri)
+        verified = verify(layout, class_count, looked, labels)
         counts = verified.by_split
         per_shard = exec_properties["examples_per_shard"]
         shard_counts = {name: splits.shard_count(counts[name], per_shard) for name in counts}
 
-        artifact = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         split_uris = _make_splits(artifact)
+        of_pictures = list(pictures.batches(looked, layout, labels, shard_counts))
         with self._make_beam_pipeline() as pipeline:
-            _ = (
+            of_pairs = (
                 pipeline
                 | "Files" >> beam.Create(list(enumerate(layout.pairs)))
                 | "Spread" >> beam.Reshuffle()
                 | "Assign" >> beam.ParDo(AssignShards(class_count, shard_counts))
+            )
+            _ = (
+                (of_pairs, pipeline | "Pictures" >> beam.Create(of_pictures))
+                | beam.Flatten()
                 | "Gather" >> beam.GroupByKey()
                 | "Write" >> beam.ParDo(WriteShard(class_count, split_uris))
             )
@@ -195,4 +218,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(artifact, "tfrecords_gzip")
-        logger.info("Examples from %s: %s", ", ".join(pair.origin for pair in layout.pairs), counts)
+        pairs = (pair.origin for pair in layout.pairs)
+        folders = (found.origin for found in layout.folders)
+        logger.info("Examples from %s: %s", ", ".join([*pairs, *folders]), counts)
+
+    def _look(self, layout: Layout, max_pixels: int, uri: str) -> list[pictures.Looked]:
+        """Returns what is seen of every picture; what lies below `uri` meanwhile is removed."""
+        files = pictures.files_of(layout)
+        if not files:
+            return []
+        folder = f"{uri}/looked"
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                _ = (
+                    pipeline
+                    | "Files" >> beam.Create(files)
+                    | "Spread" >> beam.Reshuffle()
+                    | "Look" >> beam.ParDo(pictures.Look(max_pixels))
+                    | "Keep" >> beam.io.WriteToText(f"{folder}/pictures", ".json")
+                )
+            return pictures.read_looked(f"{folder}/*.json")
+        finally:
+            if tf.io.gfile.exists(folder):
+                tf.io.gfile.rmtree(folder)

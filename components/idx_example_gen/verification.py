@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.idx_example_gen.pictures import Looked, count_by_split, problems_with
 from data import idx, splits
 from data.layout import BASE_ORIGIN, Layout, Pair, is_span, span_of
 from data.refusal import DataRefused
@@ -26,8 +27,19 @@ class Counts:
     by_span: dict[int, int]
 
 
-def verify(layout: Layout, class_count: int) -> Counts:
+def verify(
+    layout: Layout,
+    class_count: int,
+    looked: Sequence[Looked] = (),
+    labels: Sequence[str] = (),
+) -> Counts:
     """Reads and checks all files of `layout`.
+
+    Args:
+        layout: what is read.
+        class_count: labels are 0 to `class_count` - 1.
+        looked: what was seen of its pictures.
+        labels: names of the classes, which the folders of pictures are called by.
 
     Raises:
         DataRefused: with one sentence for every defect found, each naming its file; or naming the
@@ -49,8 +61,20 @@ def verify(layout: Layout, class_count: int) -> Counts:
         places = splits.split_of(pair.role, splits.digests(images))
         for position, count in enumerate(np.bincount(places, minlength=len(splits.SPLITS))):
             counts[splits.SPLITS[position]] += int(count)
+    for origin, problem in problems_with(looked, layout, labels):
+        reasons.append(problem)
+        blamed.add(origin)
+    for (place, split), count in count_by_split(looked, layout).items():
+        counts[split] += count
+        if is_span(layout.folders[place].origin):
+            by_span[span_of(layout.folders[place].origin)] += count
     if not reasons:
-        files = ", ".join(str(pair.images) for pair in layout.pairs)
+        files = ", ".join(
+            [
+                *(str(pair.images) for pair in layout.pairs),
+                *(str(found.folder) for found in layout.folders),
+            ]
+        )
         reasons = [
             f"{files}: too few images, none falls into the split {split}"
             for split in splits.SPLITS

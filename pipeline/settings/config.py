@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from data.layout import base_folder
-from pipeline.modeling.features import ImageFormat
+from pipeline.modeling.features import CLASS_LABELS, ImageFormat
 from pipeline.settings.base import Settings
 from pipeline.settings.beam import BeamSettings
 from pipeline.settings.data import DataSettings
@@ -70,6 +70,11 @@ class Config(Settings):
             fit=self.data.fit,
             max_pixels=self.serving.max_pixels,
         )
+
+    @property
+    def shows_clothes(self) -> bool:
+        """Whether the model knows Fashion-MNIST's pictures: photos are made into such ones."""
+        return self.data.labels == CLASS_LABELS and self.image_format.shape == ImageFormat().shape
 
     @property
     def fetches_data(self) -> bool:

@@ -10,7 +10,20 @@ from serving.client.errors import InvalidRequestError
 from serving.client.interface import ModelClient, Prepare, ScoredLabel
 
 SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jfif", ".png", ".ppm", ".tif", ".tiff", ".webp")
+    (
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".jpeg",
+        ".jpg",
+        ".jfif",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    )
 )
 
 _SIGNATURE = "classify"
@@ -39,16 +52,30 @@ class Answer:
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
     """Returns files as given, and for a folder the pictures in it and below, by name.
 
-    Files that were named are not judged by their suffix, nor by whether they are there.
+    Files that were named are not judged by their suffix, nor by whether they are there. Links are
+    followed; a folder that cannot be read is returned itself, so that an answer says so. Hidden
+    files, which systems leave behind, are no pictures.
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            found += sorted(file for file in inside if file.is_file())
-        else:
-            found.append(path)
+        found += sorted(_below(path, ())) if path.is_dir() else [path]
     return list(dict.fromkeys(found))
+
+
+def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        return
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for path in inside:
+        if path.is_dir():
+            yield from _below(path, (*above, real))
+        elif path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            yield path
 
 
 def classify_files(
@@ -94,6 +121,8 @@ def classify_files(
 
 def _read(path: Path, prepare: Prepare | None) -> tuple[Answer, bytes]:
     """Returns an answer without labels, and what is to be sent; nothing if that is a problem."""
+    if path.is_dir():
+        return Answer(path, problem="this folder cannot be read"), b""
     try:
         content = path.read_bytes()
         if not content:

@@ -48,6 +48,7 @@ class PreparedPicture(Protocol):
     Attributes:
         encoded: its bytes, PNG or JPEG.
         plain_background: whether the object could be told from what is around it.
+        note: what it is, in a sentence for whoever sees it.
     """
 
     @property
@@ -55,6 +56,9 @@ class PreparedPicture(Protocol):
 
     @property
     def plain_background(self) -> bool: ...
+
+    @property
+    def note(self) -> str: ...
 
 
 Prepare: TypeAlias = Callable[[bytes], PreparedPicture]

@@ -30,6 +30,7 @@ _DECODING = threading.BoundedSemaphore(2)
 
 _PAGE = Path(__file__).with_name("page.html")
 _MAX_BYTES = 64 << 20
+_PNG = b"\x89PNG"
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 _HEADERS: Mapping[str, str] = {
     # The page is whole in itself; nothing it shows may load anything else.
@@ -149,6 +150,7 @@ def _classify(
         "scores": [{"label": name, "score": score} for name, score in scores],
         "seen": _data_url(photo.encoded),
         "plain_background": photo.plain_background,
+        "note": photo.note,
     }
 
 
@@ -159,5 +161,6 @@ def _prepared(prepare: Prepare, content: bytes) -> PreparedPicture:
         raise _Refused(415, f"This file cannot be read: {error}.") from error
 
 
-def _data_url(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _data_url(encoded: bytes) -> str:
+    kind = "png" if encoded.startswith(_PNG) else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli.data import app
-from data import fashion_mnist, idx, spans
+from data import fashion_mnist, spans
 from data.quarantine import quarantine
 from data.sources import FolderSource
 from pipeline.settings.errors import UsageError
@@ -52,17 +52,33 @@ def test_ingest_adds_the_next_span_once(workdir: Path, tmp_path: Path) -> None:
     assert (again["status"], again["span"]) == ("known", 1)
 
 
-def test_ingest_scales_pictures_when_they_are_to_fit(workdir: Path, tmp_path: Path) -> None:
+def test_ingest_takes_pictures_as_they_are(workdir: Path, tmp_path: Path) -> None:
     (tmp_path / "photos" / "Bag").mkdir(parents=True)
-    Image.new("RGBA", (60, 40), (200, 200, 200, 255)).save(tmp_path / "photos" / "Bag" / "a.png")
+    picture = tmp_path / "photos" / "Bag" / "a.png"
+    Image.new("RGBA", (60, 40), (200, 200, 200, 255)).save(picture)
+
+    taken = _invoke("ingest", tmp_path / "photos", workdir=workdir)
+    assert taken.stdout.startswith("1 images are span 1 in ")
+    span = workdir / "data" / "spans" / "1"
+    assert (span / "Bag" / "a.png").read_bytes() == picture.read_bytes()
+    assert spans.list_spans(workdir / "data" / "spans") == [1]
+    again = json.loads(_invoke("ingest", tmp_path / "photos", "--json", workdir=workdir).stdout)
+    assert (again["status"], again["span"]) == ("known", 1)
+
+
+def test_a_refusal_lists_all_files_with_reasons_as_a_table_and_as_json(
+    workdir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos" / "Bag").mkdir(parents=True)
+    for name in ("a.png", "b.webp"):
+        (tmp_path / "photos" / "Bag" / name).write_text("no picture")
 
     refused = _invoke("ingest", tmp_path / "photos", workdir=workdir)
-    assert "is 60x40, expected 28x28" in refused.stderr
-    taken = _invoke("ingest", tmp_path / "photos", "--fit", workdir=workdir)
-    assert taken.stdout.startswith("1 images are span 1 in ")
-    images = idx.read_images(workdir / "data" / "spans" / "1" / spans.IMAGES_FILE)
-    assert images.shape == (1, 28, 28)
-    assert set(images.ravel()) == {200}
+    assert refused.exit_code == 5
+    assert refused.stderr.count("it is not a picture in a known format") == 2
+    said = json.loads(_invoke("ingest", tmp_path / "photos", "--json", workdir=workdir).stdout)
+    assert [Path(found["file"]).name for found in said["files"]] == ["a.png", "b.webp"]
+    assert said["files"][0]["reason"] == "it is not a picture in a known format"
 
 
 def test_prepare_refuses_damaged_pictures_and_names_them(tmp_path: Path) -> None:
@@ -74,7 +90,7 @@ def test_prepare_refuses_damaged_pictures_and_names_them(tmp_path: Path) -> None
     refused = CliRunner().invoke(app, words)
 
     assert refused.exit_code == 5
-    assert "cats/a.jpg: its content is neither PNG nor JPEG" in refused.stderr
+    assert "cats/a.jpg: it is not a picture in a known format" in refused.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -83,7 +99,7 @@ def test_what_to_type_after_prepare_can_be_pasted(tmp_path: Path) -> None:
         (tmp_path / "pets" / name).mkdir(parents=True)
         for shade in range(10):
             path = tmp_path / "pets" / name / f"{shade}.png"
-            Image.new("L", (28, 28), 20 * shade + len(name)).save(path)
+            Image.new("L", (28, 28), 20 * shade + ord(name[0]) % 5).save(path)
 
     words = ["prepare", str(tmp_path / "pets"), "--output", str(tmp_path / "my pets")]
     done = CliRunner().invoke(app, words)
@@ -99,7 +115,7 @@ def test_ingest_lists_bad_files_and_takes_nothing_in(workdir: Path, tmp_path: Pa
     (photos / "Hat").mkdir()
     refused = _invoke("ingest", photos, workdir=workdir)
     assert refused.exit_code == 5
-    for defect in ("a.png: its content is neither", "Hat: no class has", "Nothing was taken in"):
+    for defect in ("a.png: it is not a picture", "Hat: no class has", "Nothing was taken in"):
         assert defect in refused.stderr
     assert spans.list_spans(workdir / "data" / "spans") == []
     as_json = json.loads(_invoke("ingest", photos, "--json", workdir=workdir).stdout)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data import idx
-from data.ingest import UnknownForm, read
+from data.ingest import UnknownForm, read_arrays, read_pictures
 from data.refusal import DataRefused
 
 CLASS_LABELS = ("T-shirt/top", "Trouser", "Ankle boot")
@@ -17,7 +17,11 @@ LABELS = np.array([0, 1, 2], np.uint8)
 
 
 def _read(path: Path):
-    return read(path, CLASS_LABELS, SIZE)
+    return read_arrays(path, CLASS_LABELS, SIZE) or _pictures(path)
+
+
+def _pictures(path: Path, labels=CLASS_LABELS, **options):
+    return read_pictures(path, labels, lambda content: None, 25_000_000, **options)
 
 
 def _refusals(path: Path) -> list[str]:
@@ -54,20 +58,37 @@ def test_half_a_pair_is_refused(tmp_path: Path) -> None:
 
 
 def test_folders_named_by_class_or_number_are_read(folders: Path) -> None:
-    found = _read(folders)
-    order = np.argsort(found.labels)
-    np.testing.assert_array_equal(found.labels[order], LABELS)
-    np.testing.assert_array_equal(found.images[order], IMAGES)
+    found = _pictures(folders).checked
+    assert {(picture.file.path.parent.name, picture.file.label) for picture in found} == {
+        ("T-shirt_top", 0),
+        ("1", 1),
+        ("ankle boot", 2),
+    }
+    assert not any(picture.changes for picture in found)
 
 
-def test_colour_and_jpeg_are_read_as_grey(tmp_path: Path) -> None:
+def test_a_number_is_no_class_where_classes_are_called_by_numbers(tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(IMAGES[int(name)]).save(tmp_path / name / "a.png")
+    with pytest.raises(DataRefused, match="0: no class has this name"):
+        _pictures(tmp_path, labels=("1", "2", "3", "4", "5"))
+
+
+def test_pictures_of_any_size_and_kind_are_taken_as_they_are_shown(tmp_path: Path) -> None:
     (tmp_path / "Trouser").mkdir()
-    grey = np.full((SIZE, SIZE), 120, np.uint8)
-    Image.fromarray(grey).convert("RGB").save(tmp_path / "Trouser" / "a.png")
-    Image.fromarray(grey).save(tmp_path / "Trouser" / "b.JPG", "JPEG")
-    found = _read(tmp_path)
-    assert found.images.shape == (2, SIZE, SIZE)
-    assert np.abs(found.images.astype(int) - 120).max() <= 1
+    image = Image.fromarray(IMAGES[0]).resize((300, 200))
+    image.convert("RGBA").save(tmp_path / "Trouser" / "a.png")
+    image.convert("CMYK").save(tmp_path / "Trouser" / "b.JPG", "JPEG")
+    image.save(tmp_path / "Trouser" / "c.webp", lossless=True)
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    image.save(tmp_path / "Trouser" / "d.jpeg", exif=orientation)
+    found = _pictures(tmp_path, allow_duplicates=True)
+    assert [picture.changes for picture in found.checked] == [
+        (), ("CMYK made RGB",), ("WEBP made PNG",), ("turned",),
+    ]  # fmt: skip
+    assert found.summary.copies == 1
 
 
 def test_every_bad_file_is_listed_and_none_dropped(folders: Path) -> None:
@@ -75,20 +96,21 @@ def test_every_bad_file_is_listed_and_none_dropped(folders: Path) -> None:
     (folders / "1" / "notes.txt").write_text("no image")
     whole = (folders / "1" / "one.png").read_bytes()
     (folders / "1" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    Image.new("L", (32, 30)).save(folders / "1" / "large.png")
-    Image.new("RGBA", (SIZE, SIZE)).save(folders / "1" / "clear.png")
+    frames = [Image.new("L", (9, 9), shade) for shade in (0, 255)]
+    frames[0].save(folders / "1" / "moving.gif", save_all=True, append_images=frames[1:])
     (folders / "Hat").mkdir()
     (folders / "loose.png").write_bytes(whole)
+    (folders / "ankle boot" / "again.png").write_bytes(whole)
     (folders / ".DS_Store").write_bytes(b"left by an operating system")
 
     reasons = {Path(reason.split(": ")[0]).name: reason for reason in _refusals(folders)}
     assert sorted(reasons) == [
-        "Hat", "clear.png", "cut.png", "large.png", "loose.png", "notes.txt", "text.png",
+        "Hat", "again.png", "cut.png", "loose.png", "moving.gif", "notes.txt", "text.png",
     ]  # fmt: skip
     assert "no class has this name" in reasons["Hat"]
-    assert "is 32x30, expected 28x28" in reasons["large.png"]
-    assert "transparency" in reasons["clear.png"]
+    assert "holds 2 pictures, frames or pages" in reasons["moving.gif"]
     assert "damaged" in reasons["cut.png"]
+    assert "the same picture as" in reasons["again.png"]
 
 
 @pytest.mark.parametrize("names", [("images", "labels"), ("x_train", "y_train")])
@@ -111,6 +133,10 @@ def test_an_npz_is_read(tmp_path: Path, names: tuple[str, str]) -> None:
         ({"images": IMAGES[:, :20], "labels": LABELS}, "images are 20x28, expected 28x28"),
         ({"images": IMAGES, "labels": LABELS[:2]}, "3 images and 2 labels"),
         ({"images": IMAGES, "labels": LABELS + 1}, "label 3 of image 2 is not in 0 to 2"),
+        (
+            {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS},
+            "holds x_test, y_test beside x_train and y_train",
+        ),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "holds no images"),
     ],
 )
@@ -124,6 +150,15 @@ def test_a_file_that_only_claims_to_be_an_npz_is_refused(tmp_path: Path) -> None
     assert "not a readable .npz file" in _refusals(tmp_path / "new.npz")[0]
     np.savez(tmp_path / "objects.npz", images=np.array([None]), labels=LABELS)
     assert "not a readable .npz file" in _refusals(tmp_path / "objects.npz")[0]
+
+
+def test_a_damaged_member_of_a_compressed_npz_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "new.npz"
+    np.savez_compressed(path, images=IMAGES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3 : len(content) // 2] = b"?" * (len(content) // 2 - len(content) // 3)
+    path.write_bytes(content)
+    assert "not a readable .npz file" in _refusals(path)[0]
 
 
 def test_what_has_none_of_the_forms_is_told_what_they_are(tmp_path: Path) -> None:
