@@ -17,8 +17,8 @@ from PIL import Image
 _QUARTERS = 4
 _MOST_BITS = 6
 _SMALL_EDGE = 16
-# Of 255, on average: what saving as JPEG or scaling changes, and no more.
-_LARGEST_DIFFERENCE = 5.0
+# Of what a picture shows against its commonest colour: what saving as JPEG or scaling changes.
+_LARGEST_DIFFERENCE = 0.12
 # A picture of nearly one colour has no shapes to be told by.
 _LEAST_CONTRAST = 4.0
 # So many share a quarter of their hash only when it says nothing.
@@ -102,5 +102,8 @@ def _near(one: Likeness, other: Likeness) -> bool:
     if one.shapes is None or other.shapes is None:
         return False
     bits = sum((a ^ b).bit_count() for a, b in zip(one.shapes, other.shapes, strict=True))
-    difference = np.abs(one.small.astype(np.int16) - other.small)
-    return bits <= _MOST_BITS and bool(difference.mean() < _LARGEST_DIFFERENCE)
+    if bits > _MOST_BITS:
+        return False
+    small = one.small.astype(np.int16)
+    content = np.abs(small - np.median(small, axis=(0, 1))).mean()
+    return bool(np.abs(small - other.small).mean() < _LARGEST_DIFFERENCE * content)

@@ -152,6 +152,9 @@ def _shown(image: Image.Image, content: bytes) -> tuple[Image.Image, tuple[str, 
         changes.append("8 bits")
     if image.mode == "CMYK":
         changes.append("CMYK made RGB")
+    if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
+        # One colour is declared transparent: the graph's decoder passes over that.
+        changes.append("laid on white")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -112,21 +112,26 @@ def _values(
     if source.source is Source.FEATURE:
         dtype = tf.dtypes.as_dtype(info.dtype)
         return np.array(features, dtype=object if dtype == tf.string else dtype.as_numpy_dtype)
-    channels = info.tensor_shape.dim[-1].size
+    expected = [dim.size for dim in info.tensor_shape.dim]
+    if len(expected) != 4 or expected[-1] not in (1, 3) or min(expected[1:]) < 1:
+        raise ModelRefusedError(
+            f"Signature {signature}: input {key} has shape {expected}, which is not that of images."
+        )
     try:
-        images = [tf.io.decode_image(image, channels=channels).numpy() for image in features]
-        array = np.stack(images).astype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
+        images = [_pixels(image, expected[1:]) for image in features]
     except (tf.errors.InvalidArgumentError, ValueError) as error:
         raise ValueError(f"feature {source.feature} does not hold images: {error}") from error
-    expected = [dim.size for dim in info.tensor_shape.dim]
-    if len(expected) != array.ndim or any(
-        size not in (-1, got) for size, got in zip(expected, array.shape, strict=True)
-    ):
-        raise ModelRefusedError(
-            f"Signature {signature}: input {key} has shape {expected}, "
-            f"the images of the examples have {list(array.shape)}."
-        )
-    return array
+    return np.stack(images).astype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
+
+
+def _pixels(encoded: bytes, shape: Sequence[int]) -> np.ndarray:
+    """Decodes an image as a client does that sends pixels: [height, width, channels]."""
+    height, width, channels = shape
+    image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+    if image.shape[:2] != (height, width):
+        image = tf.image.resize(image, [height, width], antialias=True)
+    pixels: np.ndarray = image.numpy()
+    return pixels
 
 
 def _feature(example: tf.train.Example, name: str) -> bytes | float | int:

@@ -26,9 +26,8 @@ _OTHER_FORMATS = (
     ("HEIC", b"ftypmif1", 4),
 )
 
-# Where a PNG has its depth, the type of its colours behind it, and the name of its second chunk.
+# Where a PNG has its depth; behind it is the type of its colours.
 _PNG_DEPTH = 24
-_PNG_NEXT_CHUNK = 37
 # The decoder keeps the upper half of 16 bits, which is all black where a camera wrote 12 of them.
 _WIDE_DEPTH = 16
 
@@ -92,16 +91,14 @@ def _looked_at(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
 
 
 def may_be_transparent(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether each image, string [N], is a PNG in which something can be transparent; bool [N].
+    """Whether each image, string [N], is a PNG whose pixels can be transparent; bool [N].
 
-    False for those of grey or RGB pixels that begin right behind the header, as most do. Others
-    may name a colour that is transparent.
+    A single colour that a PNG of grey or RGB pixels may declare transparent does not count: the
+    decoder cannot see it, and clients lay such a picture on white themselves.
     """
-    start = tf.io.decode_raw(encoded, tf.uint8, fixed_length=_PNG_NEXT_CHUNK + 4)
-    opaque = tf.reduce_all(start[:, _PNG_NEXT_CHUNK:] == tf.constant(list(b"IDAT"), tf.uint8), 1)
+    start = tf.io.decode_raw(encoded, tf.uint8, fixed_length=_PNG_DEPTH + 2)
     color_type = start[:, _PNG_DEPTH + 1]
-    opaque &= (color_type == 0) | (color_type == 2)
-    return _begins_with(start, _PNG_MAGIC) & ~opaque
+    return _begins_with(start, _PNG_MAGIC) & (color_type != 0) & (color_type != 2)
 
 
 def _jpeg_frames(encoded: tf.Tensor) -> tf.Tensor:

@@ -36,11 +36,11 @@ def decode_images(encoded: tf.Tensor, image_format: ImageFormat | None = None) -
 
 
 def _decode_image(image: tuple[tf.Tensor, tf.Tensor], wanted: ImageFormat) -> tf.Tensor:
-    encoded, transparent = image
+    encoded, may_be_transparent = image
     pixels = tf.cond(
-        transparent,
-        lambda: _on_white(tf.io.decode_png(encoded, channels=4), wanted.color),
-        lambda: tf.io.decode_image(encoded, channels=wanted.channels, expand_animations=False),
+        may_be_transparent,
+        lambda: _decode_transparent(encoded, wanted),
+        lambda: _decode_opaque(encoded, wanted),
     )
     return _resized(tf.ensure_shape(pixels, [None, None, wanted.channels]), wanted)
 
@@ -52,11 +52,26 @@ def _resized(image: tf.Tensor, wanted: ImageFormat) -> tf.Tensor:
     return tf.ensure_shape(image, wanted.shape)
 
 
+def _decode_opaque(encoded: tf.Tensor, wanted: ImageFormat) -> tf.Tensor:
+    return tf.io.decode_image(encoded, channels=wanted.channels, expand_animations=False)
+
+
+def _decode_transparent(encoded: tf.Tensor, wanted: ImageFormat) -> tf.Tensor:
+    # Of a palette, the decoder gets opacity right only when it is not asked for it.
+    image = tf.io.decode_png(encoded, channels=0)
+    return tf.cond(
+        tf.shape(image)[-1] % 2 == 0,
+        lambda: _on_white(image, wanted.color),
+        lambda: _decode_opaque(encoded, wanted),
+    )
+
+
 def _on_white(image: tf.Tensor, color: Color) -> tf.Tensor:
-    """Lays pixels, uint8 [height, width, 4], the last being opacity, on white paper."""
+    """Lays pixels, uint8 [height, width, 2 or 4], the last being opacity, on white paper."""
     image = tf.cast(image, tf.float32)
-    opacity = image[..., 3:] / 255.0
-    laid = image[..., :3] * opacity + 255.0 * (1.0 - opacity)
+    opacity = image[..., -1:] / 255.0
+    laid = image[..., :-1] * opacity + 255.0 * (1.0 - opacity)
+    laid = tf.broadcast_to(laid, [*tf.unstack(tf.shape(image)[:2]), 3])
     if color is Color.GREY:
         laid = tf.reduce_sum(laid * _GREY_WEIGHTS, axis=-1, keepdims=True)
     return tf.cast(tf.round(laid), tf.uint8)

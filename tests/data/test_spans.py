@@ -1,5 +1,6 @@
 """Spans appear whole, and bad ones are left out until they are released."""
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from data import idx, spans
+from data import idx, picture_folder, spans
 from data.quarantine import QuarantineError, quarantine, quarantined, release
 
 IMAGES = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
@@ -111,3 +113,49 @@ def test_a_damaged_quarantine_costs_its_content_and_a_line_and_can_be_written_ag
     assert "quarantine.json is damaged" in caplog.text
     quarantine(root, 2, "bad")
     assert spans.usable_spans(root) == [1, 3]
+
+
+def _write_pictures(folder: Path, shades: range = range(3), prefix: str = "") -> None:
+    (folder / "ant").mkdir(parents=True)
+    for shade in shades:
+        Image.new("L", (9, 9), shade).save(folder / "ant" / f"{prefix}{shade}.png")
+    picture_folder.write_sums(folder)
+
+
+def test_pictures_become_a_span_once_whatever_they_are_called(tmp_path: Path) -> None:
+    assert spans.add_pictures(tmp_path, _write_pictures, 3) == spans.Added(1, is_new=True)
+    again = spans.add_pictures(tmp_path, lambda folder: _write_pictures(folder, prefix="x"), 3)
+    assert again == spans.Added(1, is_new=False)
+    more = spans.add_pictures(tmp_path, lambda folder: _write_pictures(folder, range(4)), 4)
+    assert more == spans.Added(2, is_new=True)
+    assert spans.list_spans(tmp_path / "spans") == [1, 2]
+
+
+def test_a_span_of_pictures_that_is_still_copied_is_not_complete_yet(tmp_path: Path) -> None:
+    _write_pictures(tmp_path / "made")
+    folder = tmp_path / "spans"
+    half = folder / "1" / "ant"
+    half.mkdir(parents=True)
+    for name in ("SHA256SUMS", "ant/0.png", "ant/1.png"):
+        shutil.copy(tmp_path / "made" / name, folder / "1" / name)
+    whole = (tmp_path / "made" / "ant" / "2.png").read_bytes()
+    for content in (None, whole[:20], whole[:-1]):
+        if content is not None:
+            (half / "2.png").write_bytes(content)
+        assert spans.list_spans(folder) == []
+        assert spans.list_incomplete(folder) == [1]
+    (half / "2.png").write_bytes(whole)
+    assert spans.list_spans(folder) == [1]
+    (folder / "1" / "SHA256SUMS").unlink()
+    assert spans.list_incomplete(folder) == [1]
+
+
+def test_a_kill_while_pictures_are_written_leaves_no_span(tmp_path: Path) -> None:
+    def killed(folder: Path) -> None:
+        _write_pictures(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spans.add_pictures(tmp_path, killed, 3)
+    assert spans.list_spans(tmp_path / "spans") == []
+    assert not (tmp_path / "spans" / ".incoming").exists()

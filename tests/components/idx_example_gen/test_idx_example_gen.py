@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types.standard_artifacts import Examples
 
 from components.idx_example_gen import component
 from components.idx_example_gen.executor import Executor, FilesChangedError
-from data import idx
+from data import idx, picture_folder
 from data.refusal import DataRefused
 from data.spans import Choice
 from serving.versions.publish import publish
@@ -248,3 +249,73 @@ def test_files_that_change_during_the_run_are_an_accident_and_no_verdict(
 def test_parameters_that_make_no_sense_are_refused(parameters: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(parameters))):
         component.IdxExampleGen("anywhere", 10, **parameters)
+
+
+def _draw(folder: Path, names: tuple[str, ...], count: int, first: int = 0) -> None:
+    """Draws pictures of each class, JPEG and PNG."""
+    for number, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for picture in range(first, first + count):
+            pixels = np.random.default_rng([number, picture]).integers(0, 256, (8, 9, 3), np.uint8)
+            suffix = "jpg" if picture % 2 else "png"
+            Image.fromarray(pixels).save(folder / name / f"{picture}.{suffix}")
+
+
+@pytest.fixture
+def picture_root(tmp_path: Path) -> Path:
+    """A data root whose base set and one span are folders of pictures."""
+    root = tmp_path / "pictures"
+    _draw(root / "base/train", ("ant", "bee"), 40)
+    _draw(root / "base/test", ("ant", "bee"), 5, first=100)
+    _draw(root / "spans/1", ("ant", "bee"), 10, first=200)
+    picture_folder.write_sums(root / "spans/1")
+    return root
+
+
+def test_pictures_become_examples_byte_for_byte(launch, picture_root: Path) -> None:
+    parameters = {"class_count": 2, "labels": ("bee", "ant"), "examples_per_shard": 20}
+    _, artifact = _generate(launch, picture_root, **parameters)
+    train, validation, test = (_read(artifact, split) for split in artifact.splits)
+    assert _origins(train + validation)["base"] == 80
+    assert _origins(test)["base"] == 10
+    assert _origins(train + validation + test)["span-1"] == 20
+    for number, name in enumerate(("bee", "ant")):
+        given = {path.read_bytes() for path in picture_root.rglob(f"{name}/*.*")}
+        found = {
+            example["image"].bytes_list.value[0]
+            for example in train + validation + test
+            if example["label"].int64_list.value == [number]
+        }
+        assert found == given
+    [detail] = json.loads(artifact.get_custom_property("spans_detail"))
+    assert (detail["span"], detail["images"], len(detail["sha256"])) == (1, 20, 64)
+    assert not (Path(artifact.uri) / "looked").exists()
+
+
+def test_the_cache_sees_what_pictures_there_are(launch, picture_root: Path) -> None:
+    parameters = {"class_count": 2, "labels": ("ant", "bee")}
+    assert _generate(launch, picture_root, **parameters)[0] == "COMPLETE"
+    (picture_root / "base/train/ant/0.png").touch()
+    assert _generate(launch, picture_root, **parameters)[0] == "CACHED"
+    (picture_root / "base/train/ant/0.png").unlink()
+    assert _generate(launch, picture_root, **parameters)[0] == "COMPLETE"
+
+
+def test_every_picture_that_cannot_be_trained_on_is_named_and_its_span_blamed(
+    launch, picture_root: Path
+) -> None:
+    span = picture_root / "spans/1"
+    (span / "ant/200.png").write_bytes(b"no picture")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (9, 8), "red").save(span / "bee/200.png", exif=turned)
+    (span / "cat").mkdir()
+    Image.new("RGB", (9, 8)).save(span / "cat/1.png")
+    picture_folder.write_sums(span)
+    with pytest.raises(DataRefused) as refused:
+        _generate(launch, picture_root, class_count=2, labels=("ant", "bee"))
+    assert refused.value.blamed_spans == [1]
+    unreadable, misread, unknown = refused.value.reasons
+    assert unreadable.endswith("ant/200.png: it is not a picture in a known format")
+    assert "bee/200.png: means another picture to a server than to people (turned)" in misread
+    assert unknown.endswith("spans/1/cat: no class has this name")

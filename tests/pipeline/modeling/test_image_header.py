@@ -103,6 +103,27 @@ def test_other_formats_are_refused_by_name(name: str) -> None:
     assert refusal(encoded(name)) == f"image 0 is a {name}, only PNG and JPEG are accepted"
 
 
+def test_what_the_decoder_would_misread_is_refused_by_name() -> None:
+    deep = Image.fromarray(np.full((40, 60), 4000, np.uint16))
+    buffer = io.BytesIO()
+    deep.save(buffer, "PNG")
+    assert refusal(SUITABLE["PNG"], buffer.getvalue()) == (
+        "image 1 is a PNG of 16 bits a channel, only 8 are accepted"
+    )
+    buffer = io.BytesIO()
+    Image.new("CMYK", (60, 40)).save(buffer, "JPEG")
+    assert refusal(buffer.getvalue()) == (
+        "image 0 is a JPEG of CMYK colours, only grey and RGB are accepted"
+    )
+
+
+def test_heic_and_tiff_are_named_too() -> None:
+    assert refusal(b"\0\0\0\x18ftypheic\0\0") == (
+        "image 0 is a HEIC, only PNG and JPEG are accepted"
+    )
+    assert refusal(encoded("TIFF")) == "image 0 is a TIFF, only PNG and JPEG are accepted"
+
+
 @pytest.mark.parametrize("content", [b"", b"B", b"\xff\xd8", b"no image", b"\0" * 100])
 def test_what_is_no_image_is_refused(content: bytes) -> None:
     assert refusal(content) == "image 0 is neither PNG nor JPEG"

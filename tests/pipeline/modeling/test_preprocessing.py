@@ -1,4 +1,4 @@
-"""Whatever a client sends as an image becomes 28x28 grey pixels between 0 and 1."""
+"""Whatever a client sends as an image becomes pixels of one size and colour between 0 and 1."""
 
 import io
 
@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from pipeline.modeling.features import Color, Fit, ImageFormat
 from pipeline.modeling.preprocessing import decode_images, preprocessing_fn, scale_pixels
 
 
@@ -38,6 +39,31 @@ def test_any_size_is_resized(size: int) -> None:
     (decoded,) = decode_images(tf.constant([encoded(gradient(size), "JPEG")])).numpy()
     assert decoded.shape == (28, 28, 1)
     np.testing.assert_allclose(decoded[..., 0], np.asarray(gradient()), atol=12.0)
+
+
+def test_colours_are_kept_where_the_network_sees_them() -> None:
+    image = Image.new("RGB", (90, 90), (200, 100, 50))
+    wanted = ImageFormat(size=48, color=Color.RGB)
+    for kind in ("PNG", "JPEG"):
+        (decoded,) = decode_images(tf.constant([encoded(image, kind)]), wanted).numpy()
+        assert decoded.shape == (48, 48, 3)
+        np.testing.assert_allclose(decoded[10, 10], [200, 100, 50], atol=3)
+
+
+@pytest.mark.parametrize(
+    ("fit", "seen"),
+    [(Fit.SQUASH, (255, 128, 255)), (Fit.CROP, (128, 128, 128)), (Fit.PAD, (0, 128, 0))],
+)
+def test_what_is_not_square_is_squashed_cut_or_padded(fit: Fit, seen: tuple[int, ...]) -> None:
+    image = Image.new("L", (20, 60), 128)
+    image.paste(255, (0, 0, 20, 10))
+    image.paste(255, (0, 50, 20, 60))
+    (decoded,) = decode_images(
+        tf.constant([encoded(image, "PNG")]), ImageFormat(size=12, fit=fit)
+    ).numpy()
+    middle = decoded[6, 0] if fit is Fit.PAD else decoded[0, 6]
+    assert middle[0] == pytest.approx(seen[0], abs=0.01)
+    assert decoded[6, 6, 0] == pytest.approx(seen[1], abs=0.01)
 
 
 def test_pixels_are_scaled_to_one() -> None:

@@ -62,6 +62,31 @@ def test_folders_stand_for_the_pictures_below_them_in_order(tmp_path: Path) -> N
     assert found == [named, inside[1], inside[0], inside[2]]
 
 
+def test_links_are_followed_and_what_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked = garment(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "folder" / "locked").mkdir(parents=True)
+    (tmp_path / "folder" / "link").symlink_to(linked.parent)
+    (tmp_path / "folder" / "round").symlink_to(tmp_path / "folder")
+    (tmp_path / "folder" / "._a.png").write_bytes(b"left by an operating system")
+    listed = Path.iterdir
+
+    def iterdir(folder: Path) -> object:
+        # The tests may run as root, to whom everything is readable.
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    found = find_pictures([tmp_path / "folder"])
+    assert found == [tmp_path / "folder" / "link" / "a.png", tmp_path / "folder" / "locked"]
+    assert [answer.problem for answer in ask(Brightness(), found)] == [
+        None,
+        "this folder cannot be read",
+    ]
+
+
 def test_files_are_prepared_and_sent_in_batches(tmp_path: Path) -> None:
     paths = [garment(tmp_path / f"{number}.jpg") for number in range(5)]
     model, done = Brightness(), []
