@@ -5,15 +5,25 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from pipeline.modeling.features import IMAGE_SIZE
+_LARGEST_EDGE = 64
 
 
 def side_by_side(images: Sequence[bytes]) -> bytes:
-    """Returns encoded images of the project's size as one compressed grey PNG."""
-    strip = Image.new("L", (IMAGE_SIZE * len(images), IMAGE_SIZE))
-    for place, encoded in enumerate(images):
-        image = Image.open(io.BytesIO(encoded)).convert("L").resize((IMAGE_SIZE, IMAGE_SIZE))
-        strip.paste(image, (IMAGE_SIZE * place, 0))
+    """Returns encoded images, shrunk to a thumbnail's size, as one compressed PNG."""
+    opened = [_on_white(encoded) for encoded in images]
+    edge = min(_LARGEST_EDGE, max((max(image.size) for image in opened), default=1))
+    mode = "L" if all(image.mode == "L" for image in opened) else "RGB"
+    strip = Image.new(mode, (edge * len(opened), edge))
+    for place, image in enumerate(opened):
+        strip.paste(image.resize((edge, edge)), (edge * place, 0))
     png = io.BytesIO()
     strip.save(png, "PNG", optimize=True)
     return png.getvalue()
+
+
+def _on_white(encoded: bytes) -> Image.Image:
+    image: Image.Image = Image.open(io.BytesIO(encoded))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -108,7 +108,7 @@ def _values(
     if source.source is Source.EXAMPLE:
         serialized = [example.SerializeToString(deterministic=True) for example in examples]
         return np.array(serialized, dtype=object)
-    features = [_feature(example, source.feature) for example in examples]
+    features: list[Any] = [_feature(example, source.feature) for example in examples]
     if source.source is Source.FEATURE:
         dtype = tf.dtypes.as_dtype(info.dtype)
         return np.array(features, dtype=object if dtype == tf.string else dtype.as_numpy_dtype)
