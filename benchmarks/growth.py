@@ -1,10 +1,12 @@
 """Time and memory of the data-parallel nodes as the data grows: 1, 10 and 30 times the images.
 
-    python -m benchmarks.growth [--base 60000] [--factors 1 10 30] [--output FILE.md]
+    python -m benchmarks.growth [--base 60000] [--factors 1 10 30] [--pictures EDGE] [--output FILE]
 
 The official images are repeated with noise, so that no two are equal, and go through ExampleGen,
 statistics, validation, Transform and Evaluator, whose model is untrained: its answers cost the
-same. Every factor is a process of its own; memory is its peak during the node, imports included.
+same. With --pictures, they are folders of colour JPEGs of that many pixels an edge instead, which
+the network sees at that size. Every factor is a process of its own; memory is its peak during the
+node, imports included.
 """
 
 import argparse
@@ -22,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from data import idx
 from data.fashion_mnist import obtain
 from pipeline.code_revision import code_revision
+from pipeline.modeling.features import CLASS_LABELS, IMAGE, transformed_name
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
 
@@ -42,17 +46,22 @@ def main() -> None:
     """Measures every factor and prints the table; writes it to --output if given."""
     arguments = _arguments()
     if arguments.measure:
-        print(json.dumps(measure(arguments.measure)))
+        print(json.dumps(measure(arguments.measure, arguments.pictures)))
         return
     load_before = os.getloadavg()[0]
     found: dict[int, Costs] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         official = Path(folder) / "base"
-        obtain(official, arguments.source)
+        if not arguments.pictures:
+            obtain(official, arguments.source)
         for factor in arguments.factors:
             workdir = Path(folder) / f"times-{factor}"
-            grow(official, workdir / "root" / "base", arguments.base, factor)
-            found[factor] = _in_a_process(workdir)
+            if arguments.pictures:
+                count = arguments.base * factor
+                draw(workdir / "root" / "base", count, arguments.pictures)
+            else:
+                grow(official, workdir / "root" / "base", arguments.base, factor)
+            found[factor] = _in_a_process(workdir, arguments.pictures)
             shutil.rmtree(workdir)
     lines = list(report(arguments, load_before, found))
     print("\n".join(lines))
@@ -75,8 +84,25 @@ def grow(official: Path, target: Path, base: int, factor: int) -> None:
         idx.write(target / f"{part}-labels-idx1-ubyte", np.tile(labels, factor))
 
 
-def measure(workdir: Path) -> Costs:
-    """Runs the nodes on the data below `workdir` and returns what each of them cost."""
+def draw(target: Path, count: int, edge: int) -> None:
+    """Writes folders of JPEGs of coarse noise: `count` to train on, a sixth as many to test on."""
+    for part, number in (("train", count), ("test", count // 6)):
+        random = np.random.default_rng(number)
+        for label, name in enumerate(CLASS_LABELS):
+            folder = target / part / name.replace("/", "_")
+            folder.mkdir(parents=True)
+            for place in range(label, number, len(CLASS_LABELS)):
+                coarse = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
+                coarse.resize((edge, edge), Image.Resampling.BILINEAR).save(folder / f"{place}.jpg")
+
+
+def measure(workdir: Path, edge: int | None = None) -> Costs:
+    """Runs the nodes on the data below `workdir` and returns what each of them cost.
+
+    Args:
+        workdir: holds the data.
+        edge: of the colour pictures in it; None: they are IDX files.
+    """
     from orchestration.compiler import compile_pipeline
     from orchestration.launch import run_node
     from runs.executions import node_ids, with_run_id
@@ -86,6 +112,7 @@ def measure(workdir: Path) -> Costs:
         workdir=workdir,
         data__root=workdir / "root",
         data__stop_on_drift=False,
+        **({"data__image_size": edge, "data__color": "rgb"} if edge else {}),
     )
     ir = with_run_id(compile_pipeline(config), "growth")
     for node in ir.nodes:
@@ -111,8 +138,9 @@ def export_untrained(fn_args: Any) -> None:
     from pipeline.modeling.network import build_model
     from pipeline.modeling.signatures import ServingModule, export
 
-    model = build_model(load_config("default").training)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    spec = transform_output.transformed_feature_spec()[transformed_name(IMAGE)]
+    model = build_model(load_config("default").training, image_shape=tuple(spec.shape))
     export(ServingModule(model, transform_output), Path(fn_args.serving_model_dir))
 
 
@@ -123,8 +151,9 @@ def _peak_megabytes() -> float:
     raise RuntimeError("the kernel does not tell the peak")
 
 
-def _in_a_process(workdir: Path) -> Costs:
+def _in_a_process(workdir: Path, edge: int | None) -> Costs:
     command = [sys.executable, "-m", "benchmarks.growth", "--measure", str(workdir)]
+    command += ["--pictures", str(edge)] if edge else []
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if process.returncode:
         raise SystemExit(process.stderr[-2000:])
@@ -140,9 +169,10 @@ def report(arguments: argparse.Namespace, load: float, found: dict[int, Costs]) 
     yield (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, revision {code_revision()}, {os.cpu_count()} "
         f"cores ({platform.machine()}), load average before {load:.1f}. "
-        f"`python -m benchmarks.growth --base {arguments.base}`: {arguments.base:,} training images"
-        f" and {arguments.base // 6:,} test images, times the factor. Limit of memory: "
-        f"{MEMORY_LIMIT_MEGABYTES:,} MB."
+        f"`python -m benchmarks.growth --base {arguments.base}"
+        f"{f' --pictures {arguments.pictures}' if arguments.pictures else ''}`: "
+        f"{arguments.base:,} training images and {arguments.base // 6:,} test images, times the "
+        f"factor. Limit of memory: {MEMORY_LIMIT_MEGABYTES:,} MB."
     )
     yield ""
     yield "| node | data | s | processor, s | growth of the latter | peak memory, MB |"
@@ -161,6 +191,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--base", type=int, default=OFFICIAL_TRAINING_IMAGES)
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 30])
+    parser.add_argument("--pictures", type=int, metavar="EDGE", help="colour JPEGs in folders")
     parser.add_argument("--source", type=Path, help="folder with the four official files")
     parser.add_argument("--output", type=Path, help="Markdown file to write the report to")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

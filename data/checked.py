@@ -78,7 +78,7 @@ class Summary:
         if self.clashes:
             yield f"{self.clashes} are the same, or nearly, as others elsewhere, as allowed."
         for what, count in sorted(self.changes.items()):
-            yield f"{count} {what}."
+            yield f"{count} not left as they were: {what}."
 
 
 def check(

@@ -171,17 +171,25 @@ class AptSource:
         with tempfile.TemporaryDirectory(
             prefix="apt-", dir=staging, ignore_cleanup_errors=True
         ) as folder:
-            root = Path(folder)
-            for name in ("lists/partial", "cache/archives/partial", "unpacked"):
-                (root / name).mkdir(parents=True)
-            logger.info("reading the package lists")
-            # One unreachable repository makes `update` fail though the package is elsewhere.
-            self._run(self._apt(root, "update"), root, must_succeed=False)
-            archive = self._download(root)
-            unpacked = root / "unpacked"
-            self._run(["dpkg-deb", "--extract", str(archive), str(unpacked)], root)
+            unpacked = self.unpack(Path(folder))
             inside = FolderSource(unpacked / PACKAGE_FOLDER.relative_to("/"), self.description)
             inside.deliver(names, staging)
+
+    def unpack(self, root: Path) -> Path:
+        """Downloads the package; returns a folder in the empty folder `root` with what is in it.
+
+        Raises:
+            SourceError: it could not be had.
+        """
+        for name in ("lists/partial", "cache/archives/partial", "unpacked"):
+            (root / name).mkdir(parents=True)
+        logger.info("reading the package lists")
+        # One unreachable repository makes `update` fail though the package is elsewhere.
+        self._run(self._apt(root, "update"), root, must_succeed=False)
+        archive = self._download(root)
+        unpacked = root / "unpacked"
+        self._run(["dpkg-deb", "--extract", str(archive), str(unpacked)], root)
+        return unpacked
 
     def _apt(self, root: Path, *arguments: str) -> list[str]:
         options = {
@@ -197,7 +205,8 @@ class AptSource:
         return ["apt-get", "-qq", *flags, *arguments]
 
     def _download(self, root: Path) -> Path:
-        counter = _Counter(f"{self.package}.deb", _PACKAGE_BYTES)
+        size = _PACKAGE_BYTES if self.package == PACKAGE else None
+        counter = _Counter(f"{self.package}.deb", size)
 
         def show() -> None:
             counter.show(sum(path.stat().st_size for path in root.glob("*.deb")))
