@@ -107,12 +107,13 @@ def measure(workdir: Path, edge: int | None = None) -> Costs:
     from orchestration.launch import run_node
     from runs.executions import node_ids, with_run_id
 
+    in_colour: dict[str, Any] = {"data__image_size": edge, "data__color": "rgb"} if edge else {}
     config = load_config(
         "default",
         workdir=workdir,
         data__root=workdir / "root",
         data__stop_on_drift=False,
-        **({"data__image_size": edge, "data__color": "rgb"} if edge else {}),
+        **in_colour,
     )
     ir = with_run_id(compile_pipeline(config), "growth")
     for node in ir.nodes:
