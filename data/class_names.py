@@ -25,8 +25,8 @@ def label_of(folder: str, labels: Sequence[str]) -> int | None:
     known = [same_name(label) for label in labels]
     if name in known:
         return known.index(name)
-    alike = [place for place, label in enumerate(known) if _plain(label) == _plain(name)]
-    if _plain(name) and len(alike) == 1:
+    alike = [place for place, label in enumerate(known) if plain(label) == plain(name)]
+    if plain(name) and len(alike) == 1:
         return alike[0]
     is_number = name.isdecimal() and name == str(int(name))
     if is_number and not any(label.strip().isdecimal() for label in known):
@@ -48,6 +48,6 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(place % 2, number, part) for place, (number, part) in enumerate(numbers)]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Letters and digits only, so that ``T-shirt_top`` is T-shirt/top."""
     return re.sub(r"[\W_]", "", name.casefold())

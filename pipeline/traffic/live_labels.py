@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from data.ingest import plain
+from data.class_names import plain
 from data.refusal import DataRefused
 from files.whole import write_whole
 from pipeline.settings.config import Config
