@@ -135,7 +135,9 @@ def export(
         labels = settings.data.labels
         pictures = newest(settings.recordings_dir, settings.serving.model_name, last, labels)
         answers = answers_to(pictures, VersionStore(settings.serving_base))
-        done = export_least_confident(pictures, answers, least_confident, folder, labels)
+        done = export_least_confident(
+            pictures, answers, least_confident, folder, labels, settings.image_format
+        )
     except FileExistsError:
         print(f"runner.py: {folder} is not empty; name a new folder", file=terminal.stderr)
         raise typer.Exit(_BAD_USAGE) from None

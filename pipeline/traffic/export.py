@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipeline.modeling.features import ImageFormat
 from pipeline.traffic.statistics import decode
 from serving.traffic.reading import Answer, RecordedPicture
 
@@ -30,6 +31,7 @@ def export_least_confident(
     count: int,
     output: Path,
     classes: Sequence[str],
+    image_format: ImageFormat | None = None,
 ) -> Exported:
     """Writes the pictures whose answers were least sure, each once, as `data ingest` takes them.
 
@@ -42,6 +44,7 @@ def export_least_confident(
         count: how many at most.
         output: the folder to write; appears when it is complete.
         classes: what they are called.
+        image_format: of what the model sees; None: small grey pictures.
 
     Raises:
         FileExistsError: the folder is there and not empty.
@@ -53,7 +56,9 @@ def export_least_confident(
         (picture, answer) for picture, answer in zip(pictures, answers, strict=True) if answer
     ]
     answered.sort(key=lambda each: each[1].confidence)
-    looked = decode([picture.encoded for picture, _ in answered]) if answered else None
+    looked = (
+        decode([picture.encoded for picture, _ in answered], image_format) if answered else None
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.partial")
     written: dict[str, int] = dict.fromkeys(classes, 0)

@@ -22,7 +22,7 @@ import tfx  # noqa: F401
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.public.proto import slicing_spec_pb2
 
-from pipeline.modeling.features import IMAGE, ORIGIN
+from pipeline.modeling.features import IMAGE, ORIGIN, ImageFormat
 from pipeline.modeling.preprocessing import decode_images
 from pipeline.traffic.measures import measure
 
@@ -67,15 +67,22 @@ class Looked:
     rows: np.ndarray
 
 
-def decode(encoded: Sequence[bytes]) -> Looked:
-    """Decodes pictures as training and serving do; what cannot be decoded is left out."""
+def decode(encoded: Sequence[bytes], image_format: ImageFormat | None = None) -> Looked:
+    """Decodes pictures as training and serving do; what cannot be decoded is left out.
+
+    Args:
+        encoded: PNG or JPEG bytes.
+        image_format: what they become; None: small grey pictures, for measures.
+    """
     try:
-        return Looked(decode_images(tf.constant(encoded)).numpy(), np.arange(len(encoded)))
+        return Looked(
+            decode_images(tf.constant(encoded), image_format).numpy(), np.arange(len(encoded))
+        )
     except tf.errors.InvalidArgumentError:
         decoded, rows = [], []
         for row, each in enumerate(encoded):
             try:
-                decoded.append(decode_images(tf.constant([each])).numpy()[0])
+                decoded.append(decode_images(tf.constant([each]), image_format).numpy()[0])
                 rows.append(row)
             except tf.errors.InvalidArgumentError:
                 continue
