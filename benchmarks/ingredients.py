@@ -24,6 +24,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +35,7 @@ from data.layout import Role
 from pipeline.best_hyperparameters import with_tuned
 from pipeline.code_revision import code_revision
 from pipeline.modeling.checkpoints import EpochCheckpoint
-from pipeline.modeling.dataset import LabelledImages
+from pipeline.modeling.dataset import LabelledImages, image_batches
 from pipeline.modeling.determinism import limit_threads
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.load import load_config
@@ -109,8 +110,9 @@ def _train(name: str, seed: int, data: Path) -> Outcome:
         checkpoint = EpochCheckpoint(Path(folder) / "checkpoints")
         model = train_model(train, validation, hyperparameters, checkpoint, Path(folder))
         seconds = time.monotonic() - started
-    logits = _logits(model, validation.images)
-    flipped = logits + _logits(model, validation.images[:, :, ::-1])
+    images = image_batches(validation)
+    logits = _logits(model, images)
+    flipped = logits + _logits(model, images.map(lambda batch: tf.reverse(batch, [2])))
     return Outcome(
         accuracy=np.mean(logits.argmax(1) == validation.labels),
         accuracy_flipped=np.mean(flipped.argmax(1) == validation.labels),
@@ -118,8 +120,8 @@ def _train(name: str, seed: int, data: Path) -> Outcome:
     )
 
 
-def _logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    return np.asarray(model.predict(images, batch_size=1000, verbose=0))
+def _logits(model: keras.Model, images: tf.data.Dataset) -> np.ndarray:
+    return np.asarray(model.predict(images, verbose=0))
 
 
 def _rows(outcomes: Mapping[str, list[Outcome]]) -> list[tuple[str, ...]]:

@@ -10,22 +10,24 @@ import tensorflow_transform as tft
 from data.layout import BASE_ORIGIN
 from pipeline.modeling.augmentation import cut_out, flip, shift
 from pipeline.modeling.features import CLASS_COUNT, IMAGE, LABEL, ORIGIN, transformed_name
+from pipeline.modeling.image_store import ImageStore, Reader
 from pipeline.settings.hyperparameters import Hyperparameters
 
 _DECODE_BATCH = 1024
+_EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """One split in memory.
+    """One split.
 
     Attributes:
-        images: float32 [N, size, size, channels].
+        images: float32 [N, size, size, channels], 0 to 1.
         labels: int64 [N].
         repeats: int64 [N], how often an epoch sees each image; None: once.
     """
 
-    images: np.ndarray
+    images: np.ndarray | ImageStore
     labels: np.ndarray
     repeats: np.ndarray | None = None
 
@@ -36,9 +38,19 @@ class LabelledImages:
         """The positions of an epoch's images, int64, before they are shuffled."""
         return np.repeat(np.arange(len(self)), 1 if self.repeats is None else self.repeats)
 
+    def reader(self) -> Reader:
+        """Returns what reads, in a TensorFlow graph, the images at positions, int64 [n]."""
+        if isinstance(self.images, ImageStore):
+            return self.images.reader()
+        images = tf.constant(self.images)
+        return lambda rows: tf.gather(images, rows)
+
 
 def load_split(
-    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput, span_weight: int = 1
+    file_patterns: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+    span_weight: int = 1,
+    store: ImageStore | None = None,
 ) -> LabelledImages:
     """Reads raw tf.Examples in the order of their files and applies the transform graph.
 
@@ -46,6 +58,7 @@ def load_split(
         file_patterns: of gzipped record files.
         transform_output: the graph.
         span_weight: how often an epoch sees an image of a span, beside once one of the base.
+        store: an empty one, gets the images; None: they are kept in memory.
 
     Raises:
         ValueError: when the patterns match no example.
@@ -70,12 +83,29 @@ def load_split(
         .batch(_DECODE_BATCH)
         .map(to_features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
-    loaded = list(batches.as_numpy_iterator())
+    store = store or ImageStore()
+    loaded = []
+    for images, *others in batches.as_numpy_iterator():
+        store.append(images)
+        loaded.append(others)
     if not loaded:
         raise ValueError(f"no examples in {', '.join(file_patterns)}")
-    images, labels, of_base = map(np.concatenate, zip(*loaded, strict=True))
+    labels, of_base = map(np.concatenate, zip(*loaded, strict=True))
     repeats = np.where(of_base, 1, span_weight) if span_weight != 1 else None
-    return LabelledImages(images, labels, repeats)
+    return LabelledImages(store, labels, repeats)
+
+
+def image_batches(split: LabelledImages) -> tf.data.Dataset:
+    """All images in their order, float32 [batch, size, size, channels], 0 to 1."""
+    rows = tf.data.Dataset.range(len(split)).batch(_EVALUATION_BATCH)
+    return rows.map(split.reader(), num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+
+
+def validation_batches(split: LabelledImages, class_count: int = CLASS_COUNT) -> tf.data.Dataset:
+    """All images in their order, with one-hot labels, float32 [batch, class_count]."""
+    labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_EVALUATION_BATCH)
+    one_hot = labels.map(lambda batch: tf.one_hot(batch, class_count))
+    return tf.data.Dataset.zip(image_batches(split), one_hot)
 
 
 def training_batches(
@@ -93,9 +123,9 @@ def training_batches(
         float32 [batch, size, size, channels] and, one-hot, float32 [batch, class_count]; an
         epoch's last, partial batch is left out.
     """
-    images = tf.constant(split.images)
     rows = tf.constant(split.rows())
-    labels = tf.one_hot(split.labels, class_count)
+    labels = tf.constant(split.labels)
+    read = split.reader()
     batch_size, seed = hyperparameters.batch_size, hyperparameters.seed
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -109,8 +139,8 @@ def training_batches(
         seeds = tf.unstack(
             tf.random.experimental.stateless_split([seed + epoch, step], num=3), num=3
         )
-        batch = _augmented(tf.gather(images, chosen), seeds, hyperparameters)
-        return batch, tf.gather(labels, chosen)
+        batch = _augmented(read(chosen), seeds, hyperparameters)
+        return batch, tf.one_hot(tf.gather(labels, chosen), class_count)
 
     return (
         tf.data.Dataset.range(first_epoch, hyperparameters.epochs)

@@ -16,8 +16,6 @@ from pipeline.modeling.calibration import fit_temperature
 from pipeline.modeling.features import CLASS_LABELS, IMAGE, transformed_name
 from pipeline.modeling.preprocessing import scale_pixels
 
-_CALIBRATION_BATCH = 1000
-
 
 class DefaultSignature(StrEnum):
     """What `serving_default` is: `classify`, or a predict signature that takes bare pixels."""
@@ -69,18 +67,17 @@ class ServingModule(tf.Module):
         """Returns a method that takes pixels, made for images of the network's own shape."""
         return method.get_concrete_function(self._images)
 
-    def calibrate(self, images: np.ndarray, labels: np.ndarray) -> float:
+    def calibrate(self, images: tf.data.Dataset, labels: np.ndarray) -> float:
         """Fits the temperature by which logits are divided.
 
         Args:
-            images: float32 [N, size, size, channels], 0 to 1, that the model was not fitted to.
+            images: batches, float32 [n, size, size, channels], 0 to 1, that the model was not fitted to.
             labels: int64 [N].
 
         Returns:
             The temperature; above 1 for a model that was too sure of itself.
         """
-        batches = tf.data.Dataset.from_tensor_slices(images).batch(_CALIBRATION_BATCH)
-        logits = np.concatenate(list(batches.map(self._logits).as_numpy_iterator()))
+        logits = np.concatenate(list(images.map(self._logits).as_numpy_iterator()))
         temperature = fit_temperature(logits, labels)
         self._temperature.assign(temperature)
         return temperature

@@ -18,9 +18,16 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.best_hyperparameters import decode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
-from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
+from pipeline.modeling.dataset import (
+    LabelledImages,
+    image_batches,
+    load_split,
+    training_batches,
+    validation_batches,
+)
 from pipeline.modeling.determinism import limit_threads, make_deterministic
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE, ImageFormat
+from pipeline.modeling.image_store import make_store
 from pipeline.modeling.network import build_model
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
 from pipeline.modeling.warm_start import take_weights
@@ -55,8 +62,11 @@ def run_fn(fn_args: FnArgs) -> None:
         tuned = with_tuned(config.hyperparameters, decode(fn_args.hyperparameters["values"]))
         config = config.model_copy(update={"hyperparameters": tuned})
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    train = load_split(fn_args.train_files, transform_output, config.span_weight)
-    validation = load_split(fn_args.eval_files, transform_output)
+    stream, run_dir = config.hyperparameters.stream, Path(fn_args.model_run_dir)
+    train = load_split(
+        fn_args.train_files, transform_output, config.span_weight, make_store(stream, run_dir)
+    )
+    validation = load_split(fn_args.eval_files, transform_output, store=make_store(stream, run_dir))
     checkpoint = EpochCheckpoint(config.checkpoints / _training_key(config, fn_args))
 
     model = train_model(
@@ -64,7 +74,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation,
         config.hyperparameters,
         checkpoint,
-        Path(fn_args.model_run_dir),
+        run_dir,
         len(config.labels),
         Path(fn_args.base_model) if fn_args.base_model else None,
     )
@@ -75,7 +85,7 @@ def run_fn(fn_args: FnArgs) -> None:
         config.labels,
         test_time_flip=config.hyperparameters.test_time_flip,
     )
-    temperature = module.calibrate(validation.images, validation.labels)
+    temperature = module.calibrate(image_batches(validation), validation.labels)
     _log.info("calibrated with temperature %.2f", temperature)
     export(module, Path(fn_args.serving_model_dir), config.default_signature)
     checkpoint.remove()
@@ -122,11 +132,7 @@ def train_model(
         _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
     model.fit(
         training_batches(train, hyperparameters, class_count, first_epoch=epochs_done),
-        validation_data=(
-            validation.images,
-            keras.ops.one_hot(validation.labels, class_count),
-        ),
-        validation_batch_size=1000,
+        validation_data=validation_batches(validation, class_count),
         initial_epoch=epochs_done,
         epochs=hyperparameters.epochs,
         steps_per_epoch=steps,

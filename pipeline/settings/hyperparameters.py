@@ -15,6 +15,14 @@ class Precision(StrEnum):
     MIXED_BFLOAT16 = "mixed_bfloat16"
 
 
+class Stream(StrEnum):
+    """Whether training reads its images from disk."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class Hyperparameters(Settings):
     """One training run, reproducible from these values, the data and the code.
 
@@ -54,6 +62,11 @@ class Hyperparameters(Settings):
     precision: Precision = Field(
         Precision.AUTO,
         description="of training; auto: bfloat16 where the processor computes with it",
+    )
+    stream: Stream = Field(
+        Stream.AUTO,
+        description="read the images from disk in each epoch, not from memory; the result is the "
+        "same; auto: where a split would take more than an eighth of the memory",
     )
     threads: int | None = Field(
         None, ge=1, description="of TensorFlow; rounding depends on it; None: one per processor"

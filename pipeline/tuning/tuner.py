@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
+import tensorflow as tf
 import tensorflow_transform as tft
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -28,9 +29,10 @@ from tfx.components.tuner.component import TunerFnResult
 
 from pipeline.best_hyperparameters import decode, encode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
-from pipeline.modeling.dataset import LabelledImages, load_split
+from pipeline.modeling.dataset import LabelledImages, image_batches, load_split
 from pipeline.modeling.determinism import limit_threads
 from pipeline.modeling.features import CLASS_COUNT
+from pipeline.modeling.image_store import make_store
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.search_space import SEARCH_SPACE, Between, TuningSettings, nearest_in_space
@@ -73,8 +75,11 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     config = TunerConfig.model_validate(fn_args.custom_config)
     limit_threads(config.hyperparameters.threads)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    train = load_split(fn_args.train_files, transform_output)
-    validation = load_split(fn_args.eval_files, transform_output)
+    stream = config.hyperparameters.stream
+    train, validation = (
+        load_split(files, transform_output, store=make_store(stream, config.searches))
+        for files in (fn_args.train_files, fn_args.eval_files)
+    )
     base_model = Path(fn_args.base_model) if fn_args.base_model else None
     of_a_trial = config.hyperparameters.model_copy(update={"epochs": config.tuning.epochs})
 
@@ -156,9 +161,10 @@ def search_space(settings: Hyperparameters, tuning: TuningSettings) -> keras_tun
 
 def accuracy(model: keras.Model, split: LabelledImages, *, test_time_flip: bool) -> float:
     """Returns the share of images that the exported model's largest logit would label rightly."""
-    logits = model.predict(split.images, batch_size=1000, verbose=0)
+    images = image_batches(split)
+    logits = model.predict(images, verbose=0)
     if test_time_flip:
-        logits += model.predict(split.images[:, :, ::-1], batch_size=1000, verbose=0)
+        logits += model.predict(images.map(lambda batch: tf.reverse(batch, [2])), verbose=0)
     return float(np.mean(np.argmax(logits, axis=1) == split.labels))
 
 

@@ -159,7 +159,8 @@ def test_the_temperature_is_part_of_what_is_exported(
     before = module.predict_images(images.astype(np.float32))
     # The classes that the untrained network finds least likely: it should be sure of nothing.
     wrong = before["probabilities"].numpy().argmin(axis=1)
-    assert module.calibrate(images / np.float32(255), wrong) > 1
+    batches = tf.data.Dataset.from_tensor_slices(images / np.float32(255)).batch(8)
+    assert module.calibrate(batches, wrong) > 1
     export(module, tmp_path / "1")
     answer = tf.saved_model.load(str(tmp_path / "1")).signatures["predict_images"](
         images=tf.constant(images, tf.float32)

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages
+from pipeline.modeling.image_store import ImageStore, make_store
 from pipeline.modeling.trainer import TrainingDivergedError, train_model
-from pipeline.settings.hyperparameters import Hyperparameters, Precision
+from pipeline.settings.hyperparameters import Hyperparameters, Precision, Stream
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,26 @@ def test_a_diverged_training_ends_at_once(split: LabelledImages, tmp_path: Path)
     ):
         train(split, tmp_path, TINY.model_copy(update={"learning_rate": 1e30}))
     assert not list((tmp_path / "c").glob("*.keras"))
+
+
+def stored(images: np.ndarray, store: ImageStore) -> ImageStore:
+    for begin in range(0, len(images), 10):
+        store.append(images[begin : begin + 10])
+    return store
+
+
+def test_streamed_from_disk_the_weights_are_those_of_floats_in_memory(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (64, 28, 28, 1)).astype(np.float32) / np.float32(255)
+    how = TINY.model_copy(update={"random_shift": 2, "cutout": 4})
+    trained = {}
+    for name, kept in {
+        "floats": images,
+        "in memory": stored(images, make_store(Stream.NEVER, tmp_path)),
+        "on disk": stored(images, make_store(Stream.ALWAYS, tmp_path)),
+    }.items():
+        split = LabelledImages(kept, np.arange(64) % 10)
+        trained[name] = train(split, tmp_path / name, how).get_weights()
+    for name in ("in memory", "on disk"):
+        for expected, weights in zip(trained["floats"], trained[name], strict=True):
+            np.testing.assert_array_equal(weights, expected)

@@ -1,0 +1,88 @@
+"""Stored images are read as they were added, whatever they are and wherever they are kept."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.modeling.image_store import ImageStore, Levels, make_store
+from pipeline.modeling.preprocessing import scale_pixels
+from pipeline.settings.hyperparameters import Stream
+
+EVERY_LEVEL = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
+SCALED = EVERY_LEVEL.astype(np.float32) / np.float32(255)
+RESIZED = SCALED * np.float32(0.999)
+
+
+@pytest.fixture(params=["in memory", "on disk", "on disk from the second batch on"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    limits = {"in memory": 1e9, "on disk": 0}
+    return ImageStore(tmp_path, limits.get(request.param, SCALED.size))
+
+
+@pytest.mark.parametrize("scale", [scale_pixels, tf.function(scale_pixels)])
+def test_what_a_graph_scaled_is_a_byte_a_pixel(scale: Callable[[np.ndarray], tf.Tensor]) -> None:
+    scaled = scale(tf.constant(EVERY_LEVEL)).numpy()
+    levels = Levels()
+    packed = levels.pack(scaled)
+    assert packed is not None
+    np.testing.assert_array_equal(packed, EVERY_LEVEL)
+    np.testing.assert_array_equal(levels.unpack(packed), scaled)
+
+
+@pytest.mark.parametrize("value", [0.5, 1.5, -1.0, np.nan, 1 / 255 + 1e-9])
+def test_what_is_between_the_levels_is_not_rounded(value: float) -> None:
+    levels = Levels()
+    assert levels.pack(SCALED) is not None
+    images = SCALED.copy()
+    images[1, 2, 3] = value
+    assert levels.pack(images) is None
+    assert levels.pack(SCALED) is not None
+
+
+def test_images_are_read_as_they_were_added(store: ImageStore) -> None:
+    store.append(SCALED)
+    store.append(SCALED[::-1])
+    assert store.shape == (8, 8, 8, 1)
+    rows = np.array([7, 0, 3, 3])
+    np.testing.assert_array_equal(store.reader()(rows).numpy(), SCALED[[0, 0, 3, 3]])
+
+
+def test_resized_images_among_others_lose_nothing(store: ImageStore) -> None:
+    store.append(SCALED)
+    store.append(RESIZED)
+    store.append(SCALED[:1])
+    assert store.shape == (9, 8, 8, 1)
+    everything = store.reader()(np.arange(9)).numpy()
+    np.testing.assert_array_equal(everything, np.concatenate([SCALED, RESIZED, SCALED[:1]]))
+
+
+def test_a_store_on_disk_keeps_nothing_in_memory_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = make_store(Stream.ALWAYS, tmp_path / "run")
+    store.append(SCALED)
+    assert store.is_on_disk
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_by_itself_a_split_goes_to_disk_above_an_eighth_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.modeling.image_store.memory_limit", lambda: 8 * SCALED.size)
+    by_itself, never = make_store(Stream.AUTO, tmp_path), make_store(Stream.NEVER, tmp_path)
+    for expected in (False, True):
+        by_itself.append(SCALED)
+        never.append(SCALED)
+        assert by_itself.is_on_disk == expected
+    assert not never.is_on_disk
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch) -> None:
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115, PTH123
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full)
+    store = make_store(Stream.ALWAYS, tmp_path)
+    with full, pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        store.append(SCALED)
