@@ -71,7 +71,8 @@ class ServingModule(tf.Module):
         """Fits the temperature by which logits are divided.
 
         Args:
-            images: batches, float32 [n, size, size, channels], 0 to 1, that the model was not fitted to.
+            images: batches, float32 [n, size, size, channels], 0 to 1, that the model was not
+                fitted to.
             labels: int64 [N].
 
         Returns:
