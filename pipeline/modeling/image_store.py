@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import tensorflow as tf
@@ -80,7 +80,7 @@ class ImageStore:
         self._file: IO[bytes] = open(os.memfd_create("images"), "w+b")  # noqa: SIM115, PTH123
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[Any, ...]:
         """The number of images, and their shape."""
         return (self._count, *self._image_shape)
 
