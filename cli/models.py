@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import canary
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
         'models rollback --reason "shirts became coats"',
     ),
 )
+app.add_typer(canary.app)
 
 Server = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="REST address of a running model server.")

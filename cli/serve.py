@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,10 @@ from cli.options import ConfigFile, Json, ModelServer, Overrides, Workdir, examp
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
-    from serving.launch.service import Request, Serving
+    from serving.edge.configuration import Edge
+    from serving.edge.recorder import RecorderSettings
+    from serving.launch.base import ModelServer as RunningServer
+    from serving.launch.service import Address, Request, Serving
 
 app = typer.Typer()
 
@@ -22,6 +27,7 @@ _FAILED = 1
     epilog=examples(
         "serve",
         "serve --ui",
+        "serve --edge",
         "serve --model-server docker --rest-port 9501 --grpc-port 9500",
     )
 )
@@ -35,6 +41,13 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")
     ] = "127.0.0.1",
+    edge: Annotated[
+        bool, typer.Option("--edge", help="Also nginx in front: canaries, limits, recording.")
+    ] = False,
+    edge_port: Annotated[int, typer.Option(min=1, max=65535, help="Of REST at the edge.")] = 8080,
+    edge_grpc_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Of gRPC at the edge.")
+    ] = 8081,
     require_signature: Annotated[
         Path | None,
         typer.Option(metavar="PUBLIC.pem", help="Serve only versions signed with its private key."),
@@ -54,12 +67,13 @@ def serve(
     from cli.invocation import command
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
+    from serving.edge.canary import CanaryError
+    from serving.edge.configuration import EdgeError
     from serving.launch.service import (
         Address,
         CannotServeError,
         NothingToServeError,
         ServerFailedError,
-        serving,
         watch,
     )
 
@@ -70,9 +84,12 @@ def serve(
         workdir=workdir,
         infra_validation__model_server=model_server,
     )
-    address = Address(host, grpc_port, rest_port, ui_port if ui else None)
+    # With an edge in front, the server itself is for this machine only.
+    address = Address("127.0.0.1" if edge else host, grpc_port, rest_port, ui_port if ui else None)
+    front = _edge(settings, address, host, edge_port, edge_grpc_port) if edge else None
+    request = _request(settings, require_signature)
     try:
-        with serving(_request(settings, require_signature), address, sys.stderr) as (state, server):
+        with _served(settings, request, address, front) as (state, server):
             if as_json:
                 print(state.model_dump_json(), flush=True)
             else:
@@ -81,13 +98,81 @@ def serve(
     except NothingToServeError as error:
         again = command("run", settings.workdir)
         raise UsageError(f"{error}; `{again}` trains and pushes a model") from None
-    except CannotServeError as error:
+    except (CannotServeError, EdgeError, CanaryError) as error:
         raise UsageError(str(error)) from None
     except ServerFailedError as error:
         print(f"runner.py: {error}", file=sys.stderr)
         raise typer.Exit(_FAILED) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
+
+
+@contextmanager
+def _served(
+    settings: "Config", request: "Request", address: "Address", edge: "Edge | None"
+) -> "Iterator[tuple[Serving, RunningServer]]":
+    """Starts the server, and the edge in front of it where one was asked for."""
+    from cli.canary import trial_of
+    from serving.edge.running import prepare, running_edge
+    from serving.launch.service import serving
+
+    if edge is None:
+        with serving(request, address, sys.stderr) as started:
+            yield started
+        return
+    prepare(trial_of(settings), edge)
+    recorder = _recorder(settings, edge) if edge.records else None
+    with (
+        serving(request, address, sys.stderr) as (state, server),
+        running_edge(edge, recorder, settings.edge.access_log_megabytes * 1_000_000, sys.stderr),
+    ):
+        state.edge = edge.url
+        yield state, server
+
+
+def _recorder(settings: "Config", edge: "Edge") -> "RecorderSettings":
+    from serving.edge.recorder import RecorderSettings
+
+    return RecorderSettings(
+        port=int(edge.recorder.rpartition(":")[2]),
+        grpc=edge.grpc,
+        model_name=edge.model_name,
+        base=edge.base,
+        directory=settings.recordings_dir,
+        max_file_megabytes=settings.traffic.max_file_megabytes,
+        max_megabytes=settings.traffic.max_megabytes,
+    )
+
+
+def _edge(settings: "Config", server: "Address", host: str, port: int, grpc_port: int) -> "Edge":
+    from serving.addresses import join_host_port
+    from serving.edge.configuration import Edge
+    from serving.launch.base import free_ports
+
+    def resolved(path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path else None
+
+    chosen = settings.edge
+    return Edge(
+        model_name=settings.serving.model_name,
+        base=settings.serving_dir,
+        rest=join_host_port(server.host, server.rest_port),
+        grpc=join_host_port(server.host, server.grpc_port),
+        folder=settings.edge_dir.resolve(),
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        certificate=resolved(chosen.certificate),
+        key=resolved(chosen.key),
+        tokens=resolved(chosen.tokens),
+        passwords=resolved(chosen.passwords),
+        max_body_megabytes=chosen.max_body_megabytes,
+        requests_per_second=chosen.requests_per_second,
+        burst=chosen.burst,
+        sticky_header=chosen.sticky_header,
+        sample=settings.traffic.sample,
+        recorder=f"127.0.0.1:{free_ports(1)[0]}",
+    )
 
 
 def _request(config: "Config", require_signature: Path | None) -> "Request":
@@ -122,7 +207,7 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
 
     picture = write_example(settings.base_dir, settings.workdir)
     labels = ", ".join(f"{name} = {number}" for name, number in state.labels.items())
-    model = f"{state.rest}/v1/models/{state.model_name}"
+    model = f"{state.edge or state.rest}/v1/models/{state.model_name}"
     server = "" if state.rest == DEFAULT_ADDRESSES[Api.REST] else f" --server {state.rest}"
     body = (
         '{\\"signature_name\\": \\"classify\\", \\"examples\\": [{\\"image\\": '
@@ -134,6 +219,7 @@ def _print(state: "Serving", settings: "Config", host: str) -> None:
         f"  why that server: {state.why}",
         f"  REST {state.rest}  gRPC {state.grpc}",
         *([f"  page {state.ui}"] if state.ui else []),
+        *([f"  edge {state.edge}"] if state.edge else []),
         *([f"  log  {state.log}"] if state.log else []),
         *(_exposed(state, host)),
         "",

@@ -17,6 +17,7 @@ CHECKS: Sequence[Check] = (
     machine.system,
     packages.packages,
     servers.servers,
+    servers.edge,
     machine.disk,
     machine.memory,
     machine.ports,

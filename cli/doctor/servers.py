@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cli.doctor.finding import Finding, State
 from pipeline.settings.config import Config
+from serving.edge.nginx import INSTALL, find_nginx
 from serving.launch.base import ModelServer, ServerKind, ServerMissingError
 from serving.launch.docker import DockerServer
 from serving.launch.process import BinaryServer, EmbeddedServer
@@ -25,6 +26,15 @@ def servers(config: Config) -> list[Finding]:
         _looked_for("embedded", EmbeddedServer, "`uv sync` installs TensorFlow"),
         _choice(settings.model_server, image, config.serving_dir),
     ]
+
+
+def edge(_config: Config) -> list[Finding]:
+    """nginx, which only `serve --edge` needs."""
+    path = find_nginx()
+    if path is None:
+        text = "not here; only `serve --edge` needs it"
+        return [Finding(subject="nginx", state=State.NOTE, text=text, advice=INSTALL)]
+    return [Finding(subject="nginx", state=State.OK, text=path)]
 
 
 def _looked_for(subject: str, find: Callable[[], ModelServer], advice: str) -> Finding:

@@ -9,6 +9,7 @@ from pipeline.modeling.features import CLASS_LABELS, ImageFormat
 from pipeline.settings.base import Settings
 from pipeline.settings.beam import BeamSettings
 from pipeline.settings.data import DataSettings
+from pipeline.settings.edge import EdgeSettings
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.infra_validation import InfraValidationSettings
 from pipeline.settings.kubeflow import KubeflowSettings
@@ -40,6 +41,7 @@ class Config(Settings):
     metadata: MetadataSettings = MetadataSettings()
     retention: RetentionSettings = RetentionSettings()
     traffic: TrafficSettings = TrafficSettings()
+    edge: EdgeSettings = EdgeSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
     beam: BeamSettings = BeamSettings()
 
@@ -121,6 +123,11 @@ class Config(Settings):
     def traffic_dir(self) -> Path:
         """Where the statistics of training, the reports on traffic and late labels are."""
         return self.workdir / "traffic"
+
+    @property
+    def edge_dir(self) -> Path:
+        """Where the edge has its configuration and its access log."""
+        return self.workdir / "edge"
 
     @property
     def logs_dir(self) -> Path:

@@ -23,6 +23,7 @@ from serving.launch.base import (
     free_ports,
     is_free,
 )
+from serving.launch.child import dying_with_this_process
 from serving.launch.ownership import (
     OWNER_VARIABLE,
     owner_mark,
@@ -34,18 +35,6 @@ BINARY = "tensorflow_model_server"
 _EMBEDDED_MODULE = "serving.model_server"
 _STOP_SECONDS = 5.0
 _STOP_POLL_SECONDS = 0.01
-
-# Asks the kernel (Linux only) to kill the server with its parent, then becomes the server. This
-# takes an interpreter of its own because code between fork and exec is unsafe beside threads.
-_DIE_WITH_PARENT = f"""
-import ctypes, os, sys
-if sys.platform == "linux":
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, {int(signal.SIGKILL)})
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit("the parent is gone already")
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
 
 
 class ProcessServer(ModelServer):
@@ -87,10 +76,9 @@ class ProcessServer(ModelServer):
             *self.own_flags(launch.host),
             *launch.flags,
         ]
-        wrapper = [sys.executable, "-S", "-E", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*wrapper, *self.command(), *flags],
+                dying_with_this_process([*self.command(), *flags]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -102,6 +102,7 @@ class Serving(BaseModel):
         rest: address of the REST API.
         grpc: address of the gRPC API.
         ui: address of the page, if there is one.
+        edge: address of the REST API at the edge, if there is one.
         log: what a server process writes; None for a container, whose log Docker keeps.
     """
 
@@ -114,6 +115,7 @@ class Serving(BaseModel):
     rest: str
     grpc: str
     ui: str | None = None
+    edge: str | None = None
     log: Path | None = None
 
 

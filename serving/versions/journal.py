@@ -28,6 +28,9 @@ class Action(StrEnum):
     UNLABELLED = "unlabelled"
     ROLLED_BACK = "rolled_back"
     RESTORED = "restored"
+    CANARY = "canary"
+    PROMOTED = "promoted"
+    ABORTED = "aborted"
 
 
 def who() -> str:

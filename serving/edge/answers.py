@@ -1,0 +1,125 @@
+"""What the model server says to a copied request, and how both are written down."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.edge.recorder import Copy
+from serving.edge.routes import Routes
+from serving.model_server.rest.json_examples import read_examples
+from serving.model_server.rest.json_predict import read_predict
+from serving.model_server.signatures import DEFAULT_SIGNATURE
+from serving.tensors import fill_proto
+from serving.traffic.recording import CANARY, STABLE, Origin, TrafficRecorder
+
+_SECONDS = 10.0
+_METADATA_SECONDS = 10.0
+_MAX_MESSAGE_BYTES = 256_000_000
+
+InputTypes = Mapping[str, Mapping[str, str]]
+
+
+class Recording:
+    """The recording of one model, with the answers of the server that serves it."""
+
+    def __init__(self, recorder: TrafficRecorder, base: Path, model_name: str, server: str) -> None:
+        self._recorder = recorder
+        self._routes = Routes(base)
+        self._model_name = model_name
+        options = [
+            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+            # The server is on this machine or beside it; a proxy is for others.
+            ("grpc.enable_http_proxy", 0),
+        ]
+        self._service = prediction_service_pb2_grpc.PredictionServiceStub(
+            grpc.insecure_channel(server, options=options)
+        )
+        self._inputs: dict[str, tuple[float, InputTypes]] = {}
+
+    def record(self, copy: Copy) -> bool:
+        """Asks the variant that answered the client, and writes request and answer.
+
+        Raises:
+            ServingError: the body is no request.
+            grpc.RpcError: the server did not answer.
+            OSError: it could not be written, or
+            tf.errors.OpError: for the same reason.
+        """
+        log = prediction_log_pb2.PredictionLog()
+        if copy.verb == "predict":
+            request = self._predict_request(copy)
+            response = self._service.Predict(request, timeout=_SECONDS)
+            log.predict_log.request.CopyFrom(request)
+            log.predict_log.response.CopyFrom(response)
+        elif copy.verb == "classify":
+            request = self._classify_request(copy)
+            response = self._service.Classify(request, timeout=_SECONDS)
+            log.classify_log.request.CopyFrom(request)
+            log.classify_log.response.CopyFrom(response)
+        else:
+            return False
+        origin = Origin(
+            request_id=copy.request_id,
+            version=response.model_spec.version.value,
+            variant=copy.variant,
+            time=copy.time,
+        )
+        return self._recorder.record(log, request.model_spec.signature_name, origin)
+
+    def _predict_request(self, copy: Copy) -> Any:
+        types = self._input_types(copy.variant)
+        body = read_predict(copy.body, lambda name: types.get(name or DEFAULT_SIGNATURE, {}))
+        request = predict_pb2.PredictRequest()
+        self._address(request.model_spec, copy.variant, body.signature_name)
+        for alias, array in body.inputs.items():
+            fill_proto(request.inputs[alias], array)
+        return request
+
+    def _classify_request(self, copy: Copy) -> Any:
+        body = read_examples(copy.body)
+        request = classification_pb2.ClassificationRequest()
+        self._address(request.model_spec, copy.variant, body.signature_name)
+        for serialized in body.examples:
+            request.input.example_list.examples.add().ParseFromString(serialized)
+        return request
+
+    def _address(self, spec: Any, variant: str, signature_name: str) -> None:
+        spec.name = self._model_name
+        spec.signature_name = signature_name
+        if variant == CANARY:
+            spec.version_label = CANARY
+        elif self._routes.pinned.exists():
+            spec.version_label = STABLE
+
+    def _input_types(self, variant: str) -> InputTypes:
+        """Returns the inputs' types by signature; asked for again now and then."""
+        known = self._inputs.get(variant)
+        if known is None or time.monotonic() - known[0] > _METADATA_SECONDS:
+            request = get_model_metadata_pb2.GetModelMetadataRequest(
+                metadata_field=["signature_def"]
+            )
+            self._address(request.model_spec, variant, "")
+            answer = self._service.GetModelMetadata(request, timeout=_SECONDS)
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            answer.metadata["signature_def"].Unpack(signatures)
+            types = {
+                name: {
+                    alias: types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
+                    for alias, info in sorted(signature.inputs.items())
+                }
+                for name, signature in signatures.signature_def.items()
+            }
+            known = self._inputs[variant] = (time.monotonic(), types)
+        return known[1]

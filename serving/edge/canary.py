@@ -1,0 +1,271 @@
+"""A new version that a share of the clients meets before all do: begin, promote, abort.
+
+While there is a canary, the edge sends unlabelled requests to the labels `stable` and `canary`.
+Before and after, they go unlabelled to the newest version, which a canary always is: promoting
+leaves it there, aborting rolls it back. Between canaries the label `canary` names the version that
+`stable` names, so that no request that is under way, and no gRPC client that asks for the label,
+meets a gap.
+"""
+
+import json
+import logging
+import time
+import urllib.error
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field
+
+from serving.addresses import base_url
+from serving.client.status import open_url, parse_statuses
+from serving.edge.routes import Routes
+from serving.versions.journal import Action, Entry, who, write_entry
+from serving.versions.labels import move_label, read_labels
+from serving.versions.rollback import roll_back
+from serving.versions.store import VersionStore
+
+logger = logging.getLogger(__name__)
+
+STABLE = "stable"
+CANARY = "canary"
+
+_FILE = ".versions/canary.json"
+_LABEL_SECONDS = 90.0
+_POLL_SECONDS = 0.1
+# Without a server to ask: time for one that re-reads its configuration every few seconds.
+_BLIND_SECONDS = 10.0
+
+
+class CanaryError(ValueError):
+    """There can be no such canary now; the message says why and what to do."""
+
+
+class Canary(BaseModel):
+    """A version on trial.
+
+    Attributes:
+        version: that is tried.
+        stable: the version that the other clients meet.
+        percent: share of the clients that meet it.
+        since: when the trial began, UTC.
+        changed: when the share was set last, UTC.
+        who: began it.
+        reason: why, if that was said.
+    """
+
+    version: int
+    stable: int
+    percent: int = Field(ge=0, le=100)
+    since: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    changed: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    who: str = Field(default_factory=who)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Where trials of one model take place.
+
+    Attributes:
+        store: the model's base directory, a local folder.
+        model_name: under which the server serves the model.
+        server: REST address of the model server; None: it is given time instead of asked.
+    """
+
+    store: VersionStore
+    model_name: str
+    server: str | None = None
+
+    @property
+    def routes(self) -> Routes:
+        """What the edge looks for."""
+        return Routes(Path(self.store.storage.base))
+
+    def current(self) -> Canary | None:
+        """Returns the version on trial, or None.
+
+        Raises:
+            CanaryError: the record of it cannot be read.
+        """
+        try:
+            text = self.store.storage.read(_FILE)
+            return Canary.model_validate_json(text) if text else None
+        except self.store.storage.unreadable as error:
+            path = self.store.storage.uri(_FILE)
+            raise CanaryError(
+                f"{path} cannot be read ({str(error).partition(chr(10))[0]}); remove it to send "
+                "all clients to the stable version, and begin again"
+            ) from error
+
+    def begin(self, version: int, percent: int, reason: str = "") -> Canary:
+        """Has a share of the clients meet the newest version, or changes that share.
+
+        Raises:
+            CanaryError: it is not the newest, it is the only one, or another one is on trial.
+            serving.client.errors.ClientError: the server did not come to know the labels.
+        """
+        known = self.current()
+        if known is not None and known.version == version:
+            return self._change(known, percent, reason)
+        if known is not None:
+            raise CanaryError(
+                f"version {known.version} is on trial with {known.percent} % of the clients: "
+                "promote or abort it first"
+            )
+        stable = self._stable_beside(version)
+        self.pin(stable)
+        self._label(CANARY, version)
+        canary = Canary(version=version, stable=stable, percent=percent, reason=reason)
+        self._write(canary, Action.CANARY, f"{percent} % of the clients{_because(reason)}")
+        self.routes.show(pinned=True, percent=percent)
+        return canary
+
+    def pin(self, stable: int) -> None:
+        """Keeps all clients of the edge at a version, whatever is pushed.
+
+        Raises:
+            serving.client.errors.ClientError: the server did not come to know the label.
+        """
+        self._label(STABLE, stable)
+        self.routes.show(pinned=True, percent=0)
+
+    def promote(self, reason: str = "") -> Canary:
+        """Has all clients meet the version on trial.
+
+        Raises:
+            CanaryError: there is none.
+        """
+        canary = self._required()
+        self._label(STABLE, canary.version)
+        self._write(None, Action.PROMOTED, reason, canary.version)
+        self.restore()
+        return canary
+
+    def abort(self, reason: str) -> Canary:
+        """Takes the version on trial back: no client meets it any more, and it is rolled back.
+
+        Raises:
+            CanaryError: there is none.
+        """
+        canary = self._required()
+        self.routes.show(pinned=True, percent=0)
+        self._label(CANARY, canary.stable)
+        if any(served.number == canary.version for served in self.store.served()):
+            roll_back(self.store, canary.version, reason)
+        self._write(None, Action.ABORTED, reason, canary.version)
+        self.restore()
+        return canary
+
+    def restore(self) -> Canary | None:
+        """Makes the routes follow from what is written, after a start or an interruption."""
+        canary = self.current()
+        served = [version.number for version in self.store.served()]
+        if canary is not None and canary.version in served:
+            self.routes.show(pinned=True, percent=canary.percent)
+            return canary
+        labels = read_labels(self.store)
+        stable = labels.labels.get(STABLE) if labels else None
+        # What is newer than stable and was neither promoted nor taken back stays out of sight.
+        behind = self.routes.pinned.exists() and stable in served and stable != served[0]
+        self.routes.show(pinned=behind, percent=0)
+        return None
+
+    def _change(self, canary: Canary, percent: int, reason: str) -> Canary:
+        changed = canary.model_copy(update={"percent": percent, "changed": datetime.now(UTC)})
+        self._write(changed, Action.CANARY, f"{percent} % of the clients{_because(reason)}")
+        self.routes.show(pinned=True, percent=percent)
+        return changed
+
+    def _required(self) -> Canary:
+        canary = self.current()
+        if canary is None:
+            raise CanaryError("no version is on trial; `models canary N --percent P` begins one")
+        return canary
+
+    def _stable_beside(self, version: int) -> int:
+        served = [each.number for each in self.store.served()]
+        if version not in served:
+            raise CanaryError(
+                f"version {version} is not served from {self.store.storage.base}; served are "
+                f"{', '.join(map(str, served)) or 'none'}"
+            )
+        if version != served[0]:
+            raise CanaryError(
+                f"version {version} is older than {served[0]}, and a canary is the newest version; "
+                "`models rollback` goes back to an older one"
+            )
+        if len(served) == 1:
+            raise CanaryError(f"version {version} is the only one: there is none to compare with")
+        labels = read_labels(self.store)
+        pinned = labels.labels.get(STABLE) if labels and self.routes.pinned.exists() else None
+        return pinned if pinned in served and pinned != version and pinned else served[1]
+
+    def _label(self, label: str, version: int) -> None:
+        labels = read_labels(self.store)
+        if not labels or labels.labels.get(label) != version:
+            move_label(
+                self.store,
+                label,
+                version,
+                model_name=labels.model_name if labels else self.model_name,
+                base_path=None,
+                wait_until_loaded=self._wait_until_loaded,
+            )
+            if self.server is None:
+                time.sleep(_BLIND_SECONDS)
+        if self.server is not None:
+            wait_until_labelled(self.server, self.model_name, label, version)
+
+    def _wait_until_loaded(self, version: int) -> None:
+        if self.server is None:
+            time.sleep(_BLIND_SECONDS)
+        else:
+            _wait_for(self.server, self.model_name, f"versions/{version}", version)
+
+    def _write(
+        self, canary: Canary | None, action: Action, reason: str, version: int | None = None
+    ) -> None:
+        with self.store.storage.lock():
+            self.store.storage.write(_FILE, canary.model_dump_json(indent=2) if canary else "")
+            number = canary.version if canary else version
+            write_entry(
+                self.store, Entry(action=action, version=number, label=CANARY, reason=reason)
+            )
+
+
+def wait_until_labelled(server: str, model_name: str, label: str, version: int) -> None:
+    """Returns once a server answers for a label with a version.
+
+    Raises:
+        CanaryError: it did not in time.
+    """
+    _wait_for(server, model_name, f"labels/{quote(label, safe='')}", version)
+
+
+def _wait_for(server: str, model_name: str, what: str, version: int) -> None:
+    url = f"{base_url(server)}/v1/models/{quote(model_name, safe='')}/{what}"
+    deadline = time.monotonic() + _LABEL_SECONDS
+    while True:
+        try:
+            with open_url(url, 5.0) as response:
+                statuses = parse_statuses(json.load(response))
+            if any(each.version == version and each.is_available for each in statuses):
+                return
+            seen = f"version {statuses[0].version}" if statuses else "no version"
+        except urllib.error.HTTPError as error:
+            with error:
+                seen = f"{error.code} {error.reason}"
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            seen = str(error)
+        if time.monotonic() > deadline:
+            raise CanaryError(
+                f"{url} did not come to be version {version} ({seen}); a server must have been "
+                "started with models.config (--model_config_file), as `serve --edge` does"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""

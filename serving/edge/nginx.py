@@ -1,0 +1,133 @@
+"""Runs nginx with a generated configuration, as a child of this process."""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from files.whole import write_whole
+from serving.addresses import reachable_host
+from serving.edge.access_log import ROTATED
+from serving.edge.configuration import Edge, EdgeError, render
+from serving.launch.base import is_free
+from serving.launch.child import dying_with_this_process
+
+logger = logging.getLogger(__name__)
+
+INSTALL = "`apt-get install nginx-light` installs it"
+
+_START_SECONDS = 15.0
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+# Administrators' programs are not on every user's PATH.
+_ADMINISTRATORS = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def find_nginx() -> str | None:
+    """Returns the path of nginx, or None where there is none."""
+    return shutil.which("nginx") or shutil.which("nginx", path=_ADMINISTRATORS)
+
+
+def write_configuration(edge: Edge) -> Path:
+    """Writes nginx.conf, which nginx itself has found right; returns its path.
+
+    Raises:
+        EdgeError: there is no nginx, or it would not take the configuration.
+    """
+    text = render(edge)
+    edge.folder.mkdir(parents=True, exist_ok=True)
+    # The configuration may hold tokens.
+    edge.folder.chmod(0o700)
+    candidate = edge.folder / "nginx.conf.new"
+    write_whole(candidate, text)
+    tested = subprocess.run(
+        [*_command(edge, candidate), "-t"], capture_output=True, text=True, timeout=30
+    )
+    if tested.returncode:
+        why = next((line for line in tested.stderr.splitlines() if "[emerg]" in line), "")
+        raise EdgeError(f"nginx does not take {candidate}: {why or tested.stderr.strip()}")
+    final = edge.folder / "nginx.conf"
+    candidate.replace(final)
+    return final
+
+
+class Nginx:
+    """One nginx, that ends with this process however this one ends."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, and returns once it listens.
+
+        Raises:
+            EdgeError: there is no nginx, it does not take the configuration, or it ended.
+        """
+        configuration = write_configuration(self._edge)
+        with (self._edge.folder / "nginx.out").open("wb") as output:
+            self._process = subprocess.Popen(
+                # Killed outright, the master would leave its workers behind.
+                dying_with_this_process(_command(self._edge, configuration), signal.SIGTERM),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._wait_until_listening()
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def reload(self) -> None:
+        """Takes up new values, of certificates and tokens too; what is being answered goes on.
+
+        Raises:
+            EdgeError: the new configuration is wrong; the old one stays in force.
+        """
+        write_configuration(self._edge)
+        self._signal(signal.SIGHUP)
+
+    def rotate_log(self, max_bytes: int) -> None:
+        """Begins a new access log once the old one is large; the one before goes."""
+        log = self._edge.access_log
+        if log.exists() and log.stat().st_size > max_bytes:
+            log.replace(log.with_name(log.name + ROTATED))
+            self._signal(signal.SIGUSR1)
+
+    def stop(self) -> None:
+        """Lets it answer what it has begun, for a while, and ends it."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGQUIT)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGTERM)
+            self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.is_running() and self._process is not None:
+            self._process.send_signal(number)
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        host = reachable_host(self._edge.host)
+        while is_free(self._edge.port, host):
+            if not self.is_running() or time.monotonic() > deadline:
+                said = (self._edge.folder / "error.log").read_text(errors="replace").splitlines()
+                self.stop()
+                raise EdgeError(f"nginx did not start: {said[-1] if said else 'it said nothing'}")
+            time.sleep(_POLL_SECONDS)
+
+
+def _command(edge: Edge, configuration: Path) -> list[str]:
+    program = find_nginx()
+    if program is None:
+        raise EdgeError(f"there is no nginx on this machine; {INSTALL}")
+    errors = os.devnull if not edge.folder.exists() else str(edge.folder / "error.log")
+    return [program, "-p", str(edge.folder), "-e", errors, "-c", str(configuration)]

@@ -1,0 +1,200 @@
+"""`serve --edge`: a real nginx in front of the embedded server."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+)
+
+from serving.edge.access_log import read_access
+from serving.edge.nginx import Nginx
+from tests.integration.edge_stage import MODEL, NGINX, Stage, bodies, clients, wait_until
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine"),
+]
+
+[BODY] = bodies(1)
+TOKEN = "k4Jb8sQ2mN7xV1zT"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("edge") / "var")
+    stage.push()
+    stage.push()
+    stage.start()
+    yield stage
+    stage.stop()
+
+
+def test_requests_and_answers_pass_through_with_an_id_that_the_log_has_too(stage: Stage) -> None:
+    answer = requests.post(stage.url(), data=BODY, headers={"X-Request-Id": "mine-1"})
+    assert answer.status_code == 200
+    assert answer.headers["X-Request-Id"] == "mine-1"
+    assert answer.json()["results"][0][0][0] == "black"
+    wait_until(lambda: any(each.request_id == "mine-1" for each in read_access(stage.log)), 10)
+    [access] = [each for each in read_access(stage.log) if each.request_id == "mine-1"]
+    assert (access.model, access.variant, access.status) == (MODEL, "stable", 200)
+    assert 0 < (access.server_seconds or 0) <= access.seconds + 0.001
+
+
+def test_the_access_log_knows_no_address_no_header_and_no_query(stage: Stage) -> None:
+    headers = {"X-Client-Id": "alice", "User-Agent": "phone"}
+    requests.post(stage.url() + "?user=alice", data=BODY, headers=headers)
+    wait_until(lambda: stage.log.exists() and bool(stage.log.read_text()), 10)
+    log = stage.log.read_text()
+    assert not any(word in log for word in ("alice", "phone", "127.0.0.1"))
+    assert all(json.loads(line) for line in log.splitlines())
+
+
+def test_status_is_passed_on_and_what_is_not_the_api_is_not(stage: Stage) -> None:
+    root = f"http://127.0.0.1:{stage.ports['edge']}"
+    assert requests.get(f"{root}/v1/models/{MODEL}").status_code == 200
+    assert requests.get(f"{root}/monitoring/prometheus/metrics").status_code == 404
+
+
+def test_a_body_above_the_limit_is_refused_before_the_server_sees_it(stage: Stage) -> None:
+    assert requests.post(stage.url(), data=b" " * 17_000_000).status_code == 413
+
+
+def test_grpc_passes_and_its_reload_call_does_not(stage: Stage) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{stage.ports['edge-grpc']}") as channel:
+        service = model_service_pb2_grpc.ModelServiceStub(channel)
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = MODEL
+        assert service.GetModelStatus(request, timeout=10).model_version_status
+        with pytest.raises(grpc.RpcError) as refused:
+            service.HandleReloadConfigRequest(
+                model_management_pb2.ReloadConfigRequest(), timeout=10
+            )
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_nginx_that_is_killed_comes_back(stage: Stage) -> None:
+    pid_file = stage.workdir / "edge" / "nginx.pid"
+    before = pid_file.read_text()
+    os.kill(int(before), signal.SIGTERM)
+
+    def answers() -> bool:
+        try:
+            return requests.post(stage.url(), data=BODY, timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() not in ("", before), 20)
+    wait_until(answers, 20)
+
+
+def test_with_tls_tokens_and_a_rate_only_those_who_may_are_answered(
+    stage: Stage, tmp_path: Path
+) -> None:
+    certificate, key, tokens = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "tokens"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    command += f" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {key}"
+    subprocess.run([*command.split(), "-out", certificate], check=True, capture_output=True)
+    tokens.write_text(f"{TOKEN}\n")
+    edge = replace(
+        stage.edge(tmp_path / "edge"),
+        certificate=certificate,
+        key=key,
+        tokens=tokens,
+        requests_per_second=1,
+        burst=5,
+    )
+
+    def ask(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"{edge.url}/v1/models/{MODEL}:classify"
+        return requests.post(url, data=BODY, headers=headers, verify=str(certificate)).status_code
+
+    nginx = Nginx(edge)
+    nginx.start()
+    try:
+        assert ask(TOKEN) == 200
+        assert ask(TOKEN.lower()) == 401
+        assert ask(TOKEN + "x") == 401
+        assert {ask(TOKEN) for _ in range(12)} == {200, 429}
+        tokens.write_text("another-token-of-22-letters\n")
+        nginx.reload()
+        wait_until(lambda: ask(TOKEN) == 401, 10)
+    finally:
+        nginx.stop()
+
+
+def test_a_client_stays_with_its_variant_and_growing_only_adds_clients(stage: Stage) -> None:
+    older, newest = sorted(version.number for version in stage.store.served())
+
+    def who_meets_it() -> set[int]:
+        found = set()
+        for person in range(200):
+            headers = {"X-Client-Id": f"person-{person}"}
+            answer = requests.post(stage.url(), data=BODY, headers=headers)
+            assert answer.status_code == 200
+            if answer.headers["X-Variant"] == "canary":
+                found.add(person)
+        return found
+
+    begun = stage.models("canary", newest, "--percent", 20)
+    assert begun.returncode == 0, begun.stderr
+    assert f"version {older} the others" in begun.stdout
+    few = who_meets_it()
+    assert few == who_meets_it()
+    assert stage.models("canary", newest, "--percent", 60).returncode == 0
+    many = who_meets_it()
+    assert few < many
+    # 200 people, 20 and 60 %: five standard deviations.
+    assert 12 <= len(few) <= 68
+    assert 85 <= len(many) <= 155
+    assert stage.models("promote").returncode == 0
+    assert who_meets_it() == set()
+
+
+def test_a_canary_outlives_a_kill_that_leaves_nothing_behind_and_an_abort_rolls_it_back(
+    stage: Stage,
+) -> None:
+    version = stage.push()
+    assert stage.models("canary", version, "--percent", 100).returncode == 0
+    stage.stop(signal.SIGKILL)
+
+    def is_gone() -> bool:
+        found = subprocess.run(["pgrep", "-f", str(stage.workdir)], capture_output=True)
+        return found.returncode == 1
+
+    wait_until(is_gone, 20)
+    for bucket in stage.trial.routes.canary.iterdir():
+        bucket.unlink()
+    stage.start()
+    assert requests.post(stage.url(), data=BODY).headers["X-Variant"] == "canary"
+    aborted = stage.models("abort", "--reason", "boots became bags")
+    assert aborted.returncode == 0, aborted.stderr
+    assert requests.post(stage.url(), data=BODY).headers["X-Variant"] == "stable"
+    gone = stage.store.get(version)
+    assert gone is not None
+    assert gone.was_rolled_back
+    history = json.loads(stage.models("list", "--history", "--json").stdout)
+    assert ("aborted", "boots became bags") in [(e["action"], e["reason"]) for e in history]
+
+
+def test_no_request_fails_while_shares_change_and_trials_end(stage: Stage) -> None:
+    with clients(stage) as answers:
+        for ends in ("promote", "abort"):
+            version = stage.push()
+            for percent in (10, 50, 30):
+                stage.trial.begin(version, percent)
+            stage.trial.promote() if ends == "promote" else stage.trial.abort("a rehearsal")
+    assert answers.failures == []
+    assert answers.count > 50
+    assert set(answers.variants) == {"stable", "canary"}

@@ -1,0 +1,155 @@
+"""A version on trial: how it begins, how it ends, and what an interruption leaves."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.edge.canary import CanaryError, Trial
+from serving.versions.journal import read_entries
+from serving.versions.labels import read_labels
+from serving.versions.publish import publish
+from serving.versions.record import Pushed
+from serving.versions.rollback import roll_back
+from serving.versions.store import VersionStore
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.versions.settling.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("serving.edge.canary._BLIND_SECONDS", 0.0)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    return Trial(VersionStore(tmp_path / "grey"), "grey")
+
+
+@pytest.fixture
+def push(trial: Trial, tmp_path: Path) -> Callable[[], int]:
+    contents = iter(range(100))
+
+    def push_next() -> int:
+        model = tmp_path / f"model-{next(contents)}"
+        model.mkdir()
+        (model / "saved_model.pb").write_text(model.name)
+        return publish(trial.store, model, Pushed()).version
+
+    return push_next
+
+
+def labels(trial: Trial) -> dict[str, int]:
+    state = read_labels(trial.store)
+    return state.labels if state else {}
+
+
+def shown(trial: Trial) -> tuple[bool, int]:
+    return trial.routes.pinned.exists(), trial.routes.percent()
+
+
+def test_it_begins_with_both_labels_and_a_share(trial: Trial, push: Callable[[], int]) -> None:
+    stable, new = push(), push()
+    trial.begin(new, 10, "a new season")
+    assert labels(trial) == {"stable": stable, "canary": new}
+    assert shown(trial) == (True, 10)
+    current = trial.current()
+    assert current is not None
+    assert (current.version, current.stable, current.reason) == (new, stable, "a new season")
+
+
+def test_promoted_it_meets_all_and_the_next_push_does_too(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    new = push()
+    trial.begin(new, 10)
+    trial.promote("it is better")
+    assert labels(trial) == {"stable": new, "canary": new}
+    assert shown(trial) == (False, 0)
+    assert trial.current() is None
+    assert (read_entries(trial.store)[-1].action, read_entries(trial.store)[-1].reason) == (
+        "promoted",
+        "it is better",
+    )
+
+
+def test_aborted_it_is_rolled_back_and_both_labels_are_answered(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    stable, new = push(), push()
+    trial.begin(new, 10)
+    trial.abort("boots became bags")
+    assert labels(trial) == {"stable": stable, "canary": stable}
+    assert shown(trial) == (False, 0)
+    version = trial.store.get(new)
+    assert version is not None
+    assert version.was_rolled_back
+
+
+def test_only_the_newest_of_several_goes_on_trial_and_only_one(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    first = push()
+    with pytest.raises(CanaryError, match="the only one"):
+        trial.begin(first, 10)
+    second = push()
+    with pytest.raises(CanaryError, match="older than"):
+        trial.begin(first, 10)
+    with pytest.raises(CanaryError, match="not served"):
+        trial.begin(7, 10)
+    trial.begin(second, 10)
+    with pytest.raises(CanaryError, match="on trial"):
+        trial.begin(push(), 10)
+
+
+def test_without_a_trial_there_is_nothing_to_end(trial: Trial, push: Callable[[], int]) -> None:
+    push()
+    with pytest.raises(CanaryError, match="no version is on trial"):
+        trial.promote()
+    with pytest.raises(CanaryError, match="no version is on trial"):
+        trial.abort("why not")
+
+
+def test_a_version_pushed_during_a_trial_stays_out_of_sight(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    new = push()
+    trial.begin(new, 10)
+    newer = push()
+    trial.abort("slow")
+    assert shown(trial) == (True, 0)
+    trial.begin(newer, 20)
+    trial.promote()
+    assert shown(trial) == (False, 0)
+
+
+def test_what_nginx_looks_for_follows_from_what_is_written(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    trial.begin(push(), 40)
+    trial.routes.show(pinned=False, percent=0)
+    trial.restore()
+    assert shown(trial) == (True, 40)
+
+
+def test_a_version_that_was_rolled_back_by_other_means_is_no_trial(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    new = push()
+    trial.begin(new, 40)
+    roll_back(trial.store, new, "by hand")
+    trial.restore()
+    assert shown(trial) == (False, 0)
+    trial.abort("it is gone")
+    assert trial.current() is None
+
+
+def test_a_damaged_record_is_said_and_not_guessed(trial: Trial, push: Callable[[], int]) -> None:
+    push()
+    trial.begin(push(), 40)
+    trial.store.storage.write(".versions/canary.json", "{")
+    with pytest.raises(CanaryError, match=r"canary\.json cannot be read"):
+        trial.current()
