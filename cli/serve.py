@@ -139,6 +139,7 @@ def _recorder(settings: "Config", edge: "Edge") -> "RecorderSettings":
         model_name=edge.model_name,
         base=edge.base,
         directory=settings.recordings_dir,
+        answer_log=edge.answer_log,
         max_file_megabytes=settings.traffic.max_file_megabytes,
         max_megabytes=settings.traffic.max_megabytes,
     )

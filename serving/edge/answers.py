@@ -15,12 +15,13 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.edge.answer_log import AnswerLog, PredictedLabel
 from serving.edge.recorder import Copy
 from serving.edge.routes import Routes
 from serving.model_server.rest.json_examples import read_examples
 from serving.model_server.rest.json_predict import read_predict
 from serving.model_server.signatures import DEFAULT_SIGNATURE
-from serving.tensors import fill_proto
+from serving.tensors import array_from_proto, fill_proto
 from serving.traffic.recording import CANARY, STABLE, Origin, TrafficRecorder
 
 _SECONDS = 10.0
@@ -33,8 +34,16 @@ InputTypes = Mapping[str, Mapping[str, str]]
 class Recording:
     """The recording of one model, with the answers of the server that serves it."""
 
-    def __init__(self, recorder: TrafficRecorder, base: Path, model_name: str, server: str) -> None:
+    def __init__(
+        self,
+        recorder: TrafficRecorder,
+        answer_log: AnswerLog,
+        base: Path,
+        model_name: str,
+        server: str,
+    ) -> None:
         self._recorder = recorder
+        self._answer_log = answer_log
         self._routes = Routes(base)
         self._model_name = model_name
         options = [
@@ -70,11 +79,10 @@ class Recording:
             log.classify_log.response.CopyFrom(response)
         else:
             return False
-        origin = Origin(
-            request_id=copy.request_id,
-            version=response.model_spec.version.value,
-            variant=copy.variant,
-            time=copy.time,
+        version = response.model_spec.version.value
+        origin = Origin(copy.request_id, version, copy.variant, copy.time)
+        self._answer_log.append(
+            [PredictedLabel(copy.time, copy.variant, version, label) for label in _labels(response)]
         )
         return self._recorder.record(log, request.model_spec.signature_name, origin)
 
@@ -123,3 +131,18 @@ class Recording:
             }
             known = self._inputs[variant] = (time.monotonic(), types)
         return known[1]
+
+
+def _labels(response: Any) -> list[str]:
+    """Returns the most probable label of each picture of an answer, as far as it tells."""
+    if isinstance(response, classification_pb2.ClassificationResponse):
+        rows = response.result.classifications
+        return [max(row.classes, key=lambda each: each.score).label for row in rows if row.classes]
+    if "label" in response.outputs:
+        labels = array_from_proto(response.outputs["label"]).ravel().tolist()
+        return [label.decode(errors="replace") for label in labels]
+    if "probabilities" in response.outputs:
+        probabilities = array_from_proto(response.outputs["probabilities"])
+        if probabilities.ndim == 2:
+            return [str(place) for place in probabilities.argmax(axis=1)]
+    return []

@@ -76,6 +76,11 @@ class Edge:
         return self.folder / "access.log"
 
     @property
+    def answer_log(self) -> Path:
+        """One JSON object a recorded picture, with its predicted label."""
+        return self.folder / "answers.log"
+
+    @property
     def records(self) -> bool:
         """Whether any request is handed to a recorder."""
         return bool(self.recorder) and self.sample > 0

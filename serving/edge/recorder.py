@@ -57,6 +57,7 @@ class RecorderSettings:
         model_name: under which it serves the model.
         base: the model's base directory.
         directory: of the recording.
+        answer_log: takes the predicted labels.
         max_file_megabytes: of one file.
         max_megabytes: of all files.
     """
@@ -66,6 +67,7 @@ class RecorderSettings:
     model_name: str
     base: Path
     directory: Path
+    answer_log: Path
     max_file_megabytes: int
     max_megabytes: int
 
@@ -181,6 +183,7 @@ def main() -> None:
     server = _Server(arguments.port, backlog)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    from serving.edge.answer_log import AnswerLog
     from serving.edge.answers import Recording
     from serving.traffic.recording import TrafficRecorder
 
@@ -190,7 +193,13 @@ def main() -> None:
         arguments.max_file_megabytes * 1_000_000,
         arguments.max_megabytes * 1_000_000,
     )
-    recording = Recording(recorder, arguments.base, arguments.model_name, arguments.grpc)
+    recording = Recording(
+        recorder,
+        AnswerLog(arguments.answer_log),
+        arguments.base,
+        arguments.model_name,
+        arguments.grpc,
+    )
     write_all(backlog, recording.record, stopping)
     recorder.close()
 
