@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,6 +113,7 @@ def _served(
 ) -> "Iterator[tuple[Serving, RunningServer]]":
     """Starts the server, and the edge in front of it where one was asked for."""
     from cli.canary import trial_of
+    from serving.edge.judge import Judge, judging
     from serving.edge.running import prepare, running_edge
     from serving.launch.service import serving
 
@@ -122,9 +123,12 @@ def _served(
         return
     prepare(trial_of(settings), edge)
     recorder = _recorder(settings, edge) if edge.records else None
+    judge = Judge(trial_of(settings, edge.rest), edge.folder, settings.canary.limits)
+    every = settings.canary.judge_every_seconds
     with (
         serving(request, address, sys.stderr) as (state, server),
         running_edge(edge, recorder, settings.edge.access_log_megabytes * 1_000_000, sys.stderr),
+        judging(judge, every, sys.stderr) if every else nullcontext(),
     ):
         state.edge = edge.url
         yield state, server

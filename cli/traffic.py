@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from cli import judge
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
 from pipeline.settings.errors import UsageError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.add_typer(judge.app)
 
 _FAILED = 1
 _BAD_USAGE = 2

@@ -8,6 +8,7 @@ from data.layout import base_folder
 from pipeline.modeling.features import CLASS_LABELS, ImageFormat
 from pipeline.settings.base import Settings
 from pipeline.settings.beam import BeamSettings
+from pipeline.settings.canary import CanarySettings
 from pipeline.settings.data import DataSettings
 from pipeline.settings.edge import EdgeSettings
 from pipeline.settings.hyperparameters import Hyperparameters
@@ -42,6 +43,7 @@ class Config(Settings):
     retention: RetentionSettings = RetentionSettings()
     traffic: TrafficSettings = TrafficSettings()
     edge: EdgeSettings = EdgeSettings()
+    canary: CanarySettings = CanarySettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
     beam: BeamSettings = BeamSettings()
 

@@ -2,13 +2,13 @@
 
 It is looked at when the canary has had 50 requests, 100, 200 and so on, each time at those requests
 and what the other version had until then. Looking again in between sees the same, so however
-often and by whomever it is asked, a sound version meets few looks; and the chance of a false alarm
-that is allowed is shared out among them (a half, a quarter, ...).
+often and by whomever it is asked, a sound version meets few looks. Half of the chance of a false
+alarm is shared out among them (a quarter, an eighth, ...), half is left to the last look, which
+sees everything, before the version is promoted.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from scipy import stats
 from serving.edge.access_log import Access
 from serving.edge.answer_log import PredictedLabel
 from serving.edge.canary import CANARY, STABLE
+from serving.edge.limits import Limits
 
 _FIRST_LOOK = 50
 # A chi-square test of a table wants about so many in each of its cells.
@@ -26,25 +27,6 @@ _FEW = 5
 _OTHERS = "others"
 
 _Seen = TypeVar("_Seen", Access, PredictedLabel)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a trial ends.
-
-    Attributes:
-        min_requests: of the canary, before it is promoted.
-        min_seconds: of the trial, before it is promoted.
-        false_alarm: chance that an equal version is taken back for errors, or for its labels.
-        max_latency_ratio: of the medians of the server's seconds.
-        min_slower_milliseconds: a smaller difference of the medians is never too slow.
-    """
-
-    min_requests: int = 1000
-    min_seconds: float = 600.0
-    false_alarm: float = 0.001
-    max_latency_ratio: float = 1.5
-    min_slower_milliseconds: float = 5.0
 
 
 class Verdict(StrEnum):
@@ -98,10 +80,11 @@ def judge(
         age_seconds: of the trial.
     """
     counted = [access for access in accesses if access.counts]
-    reasons = [*_more_errors(counted, limits), *_slower(counted, limits)]
-    reasons += _other_labels(answers, limits)
     variants = [_figures(variant, counted, answers) for variant in (STABLE, CANARY)]
-    if reasons:
+    seen, chance = _look(counted, limits.false_alarm)
+    predicted, predicted_chance = _look(answers, limits.false_alarm)
+    reasons = [*_more_errors(seen, chance), *_slower(seen, limits)]
+    if reasons := reasons + _other_labels(predicted, predicted_chance):
         return Judgement(verdict=Verdict.ABORT, reasons=reasons, variants=variants)
     missing = []
     if variants[1].requests < limits.min_requests:
@@ -111,6 +94,10 @@ def judge(
     if missing:
         why = [f"nothing speaks against it so far; it has had {' and '.join(missing)}"]
         return Judgement(verdict=Verdict.WAIT, reasons=why, variants=variants)
+    last = limits.false_alarm / 2
+    reasons = [*_more_errors(counted, last), *_slower(counted, limits)]
+    if reasons := reasons + _other_labels(answers, last):
+        return Judgement(verdict=Verdict.ABORT, reasons=reasons, variants=variants)
     why = [
         f"{variants[1].requests} requests in {age_seconds:.0f} s: no more errors, not slower, "
         + ("no other labels" if answers else "labels were not recorded")
@@ -118,8 +105,7 @@ def judge(
     return Judgement(verdict=Verdict.PROMOTE, reasons=why, variants=variants)
 
 
-def _more_errors(accesses: Sequence[Access], limits: Limits) -> list[str]:
-    seen, chance = _look(accesses, limits.false_alarm)
+def _more_errors(seen: Sequence[Access], chance: float) -> list[str]:
     canary, stable = _of(seen, CANARY), _of(seen, STABLE)
     if not canary or not stable:
         return []
@@ -134,8 +120,7 @@ def _more_errors(accesses: Sequence[Access], limits: Limits) -> list[str]:
     ]
 
 
-def _slower(accesses: Sequence[Access], limits: Limits) -> list[str]:
-    seen, _ = _look(accesses, limits.false_alarm)
+def _slower(seen: Sequence[Access], limits: Limits) -> list[str]:
     canary, stable = _milliseconds(seen, CANARY), _milliseconds(seen, STABLE)
     if len(canary) < _FIRST_LOOK // 2 or len(stable) < _FIRST_LOOK // 2:
         return []
@@ -148,8 +133,7 @@ def _slower(accesses: Sequence[Access], limits: Limits) -> list[str]:
     ]
 
 
-def _other_labels(answers: Sequence[PredictedLabel], limits: Limits) -> list[str]:
-    seen, chance = _look(answers, limits.false_alarm)
+def _other_labels(seen: Sequence[PredictedLabel], chance: float) -> list[str]:
     stable, canary = ([each.label for each in _of(seen, name)] for name in (STABLE, CANARY))
     if not stable or not canary:
         return []
@@ -186,7 +170,7 @@ def _look(everything: Sequence[_Seen], false_alarm: float) -> tuple[list[_Seen],
         return [], 0.0
     number = int(np.log2(len(of_canary) / _FIRST_LOOK))
     last = of_canary[_FIRST_LOOK * 2**number - 1]
-    return list(everything[: last + 1]), false_alarm / 2 ** (number + 1)
+    return list(everything[: last + 1]), false_alarm / 2 ** (number + 2)
 
 
 def _of(group: Sequence[_Seen], variant: str) -> list[_Seen]:

@@ -66,16 +66,15 @@ def test_tokens_are_compared_letter_by_letter(edge: Edge, tmp_path: Path) -> Non
 
 def test_halves_and_contradictions_are_refused(edge: Edge, tmp_path: Path) -> None:
     there = tokens(tmp_path, "x" * 20)
-    changes: dict[str, Any]
-    for changes in (
-        {"certificate": there},
-        {"tokens": there, "passwords": there},
-        {"passwords": tmp_path / "absent"},
-        {"folder": Path('/tmp/a"b')},
-        {"base": Path("/tmp/$bucket")},
+    for wrong in (
+        replace(edge, certificate=there),
+        replace(edge, tokens=there, passwords=there),
+        replace(edge, passwords=tmp_path / "absent"),
+        replace(edge, folder=Path('/tmp/a"b')),
+        replace(edge, base=Path("/tmp/$bucket")),
     ):
         with pytest.raises(EdgeError):
-            render(replace(edge, **changes))
+            render(wrong)
 
 
 @pytest.mark.skipif(find_nginx() is None, reason="there is no nginx on this machine")

@@ -1,0 +1,102 @@
+"""Acts on what the edge has seen of a version on trial: promotes it, or takes it back."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from serving.edge.access_log import read_access
+from serving.edge.answer_log import read_answers
+from serving.edge.canary import CANARY, Trial
+from serving.edge.judgement import Judgement, Verdict, judge
+from serving.edge.limits import Limits
+
+ACCESS_LOG = "access.log"
+ANSWER_LOG = "answers.log"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges one model's trials. It remembers nothing: logs and the trial's record say it all.
+
+    Attributes:
+        trial: where trials take place.
+        folder: of the edge, with its logs.
+        limits: when a trial ends.
+    """
+
+    trial: Trial
+    folder: Path
+    limits: Limits
+
+    def judge(self) -> Judgement | None:
+        """Returns what is to be done with the version on trial; None: there is none."""
+        canary = self.trial.current()
+        if canary is None:
+            return None
+        begin = canary.since.timestamp()
+        accesses = [
+            each
+            for each in read_access(self.folder / ACCESS_LOG, begin)
+            if each.model == self.trial.model_name
+        ]
+        # What the recorder asked after a trial had ended was answered by another version.
+        versions = {CANARY: canary.version}
+        answers = [
+            each
+            for each in read_answers(self.folder / ANSWER_LOG, begin)
+            if each.version == versions.get(each.variant, canary.stable)
+        ]
+        age = (datetime.now(UTC) - canary.since).total_seconds()
+        return judge(accesses, answers, self.limits, age)
+
+    def act(self) -> Judgement | None:
+        """Judges, and does what follows; the reasons go to the versions' history.
+
+        Raises:
+            CanaryError: the record of the trial cannot be read.
+        """
+        found = self.judge()
+        if found is None:
+            return None
+        reason = "; ".join(found.reasons)
+        if found.verdict is Verdict.PROMOTE:
+            self.trial.promote(reason)
+        elif found.verdict is Verdict.ABORT:
+            self.trial.abort(reason)
+        return found
+
+
+@contextmanager
+def judging(judge: Judge, every_seconds: float, talk: TextIO) -> Iterator[None]:
+    """Judges again and again for the length of a `with` block, beside whatever it does.
+
+    Args:
+        judge: of one model.
+        every_seconds: between looks.
+        talk: gets a line when a trial has ended, or cannot be judged.
+    """
+    stopping = threading.Event()
+
+    def look() -> None:
+        told = ""
+        while not stopping.wait(every_seconds):
+            try:
+                found = judge.act()
+                ended = found is not None and found.verdict is not Verdict.WAIT
+                said = f"{found.verdict}: {'; '.join(found.reasons)}" if found and ended else ""
+            except Exception as error:  # the server may be back at the next look
+                said = f"the version on trial could not be judged: {error}"
+            if said and said != told:
+                print(said, file=talk, flush=True)
+            told = said
+
+    # A look may wait for a server that is going away: nobody waits for the look.
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        stopping.set()
