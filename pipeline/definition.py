@@ -190,6 +190,7 @@ def create_pipeline(
         run_fingerprint=run_fingerprint,
         live_server=config.push.live_server,
         live_timeout_seconds=config.push.live_timeout_seconds,
+        canary_percent=config.push.canary_percent,
         model_name=config.serving.model_name,
         sign_with=str(config.signing_key) if config.signing_key else None,
     )

@@ -27,6 +27,7 @@ class PusherSpec(ComponentSpec):
         executor.RUN_FINGERPRINT_KEY: ExecutionParameter(type=str, optional=True),
         executor.LIVE_SERVER_KEY: ExecutionParameter(type=str, optional=True),
         executor.LIVE_TIMEOUT_KEY: ExecutionParameter(type=float, optional=True),
+        executor.CANARY_PERCENT_KEY: ExecutionParameter(type=int, optional=True),
         executor.MODEL_NAME_KEY: ExecutionParameter(type=str, optional=True),
         executor.SIGN_WITH_KEY: ExecutionParameter(type=str, optional=True),
         EXECUTION_KEY: ExecutionParameter(type=str, optional=True),
@@ -93,6 +94,7 @@ class Pusher(base_component.BaseComponent):
         run_fingerprint: str | None = None,
         live_server: str | None = None,
         live_timeout_seconds: float = 60.0,
+        canary_percent: int = 0,
         model_name: str | None = None,
         sign_with: str | None = None,
     ) -> None:
@@ -116,6 +118,7 @@ class Pusher(base_component.BaseComponent):
             live_server: REST address, `http://host:port`, of a running model server that must come
                 to serve the version, or it is rolled back; None: no such check.
             live_timeout_seconds: how long that may take.
+            canary_percent: share of the edge's clients that meet the version at first; 0: all do.
             model_name: under which the live server serves the model.
             sign_with: file with the private key that signs the version; None: it is not signed.
         """
@@ -135,6 +138,7 @@ class Pusher(base_component.BaseComponent):
             run_fingerprint=run_fingerprint,
             live_server=live_server,
             live_timeout_seconds=live_timeout_seconds,
+            canary_percent=canary_percent,
             model_name=model_name,
             sign_with=sign_with,
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),

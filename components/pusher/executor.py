@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ from components.pusher.live_check import (
     LiveServerSilentError,
     check_live_server,
 )
+from components.pusher.trial import begin_trial, pushed_on_trial
 from components.vocabulary import read_vocabulary
+from serving.edge.canary import Trial
 from serving.versions.permissions import Permissions
 from serving.versions.prune import prune
 from serving.versions.publish import PushStatus, publish
@@ -53,6 +56,7 @@ CODE_REVISION_KEY = "code_revision"
 RUN_FINGERPRINT_KEY = "run_fingerprint"
 LIVE_SERVER_KEY = "live_server"
 LIVE_TIMEOUT_KEY = "live_timeout_seconds"
+CANARY_PERCENT_KEY = "canary_percent"
 MODEL_NAME_KEY = "model_name"
 SIGN_WITH_KEY = "sign_with"
 
@@ -138,7 +142,8 @@ class Executor(base_executor.BaseExecutor):
         )
         store = VersionStore(exec_properties[DESTINATION_KEY], permissions)
         statistics = input_dict.get(STATISTICS_KEY)
-        outcome = publish(
+        publish_it = partial(
+            publish,
             store,
             stamped_model(blessing_uri),
             self._pushed(input_dict, exec_properties, blessing),
@@ -146,6 +151,8 @@ class Executor(base_executor.BaseExecutor):
             statistics=Path(statistics[0].uri) if statistics else None,
             signer=_signer(exec_properties.get(SIGN_WITH_KEY)),
         )
+        trial = _trial(store, exec_properties)
+        outcome = pushed_on_trial(trial, publish_it) if trial else publish_it()
         result = PushResult(
             status=outcome.status,
             version=outcome.version,
@@ -156,6 +163,10 @@ class Executor(base_executor.BaseExecutor):
             return result
         if exec_properties.get(LIVE_SERVER_KEY):
             result = _confirmed(result, store, stamped_model(blessing_uri), exec_properties)
+        if trial and result.is_pushed:
+            result = _on_trial(result, trial, exec_properties[CANARY_PERCENT_KEY])
+        elif trial:
+            trial.restore()
         if result.is_pushed:
             _prune(store, exec_properties[KEEP_KEY], outcome.version)
         return result
@@ -182,6 +193,22 @@ class Executor(base_executor.BaseExecutor):
             model_server=blessing.model_server,
             labels=read_vocabulary(stamped_model(input_dict[INFRA_BLESSING_KEY][0].uri)),
         )
+
+
+def _trial(store: VersionStore, exec_properties: dict[str, Any]) -> Trial | None:
+    if not exec_properties.get(CANARY_PERCENT_KEY):
+        return None
+    name = exec_properties[MODEL_NAME_KEY]
+    return Trial(store, name, exec_properties.get(LIVE_SERVER_KEY) or None)
+
+
+def _on_trial(result: PushResult, trial: Trial, percent: int) -> PushResult:
+    why_not = begin_trial(trial, result.version or 0, percent)
+    if not why_not:
+        return result
+    return result.model_copy(
+        update={"status": PushStatus.PUSHED_UNCONFIRMED, "reasons": [*result.reasons, why_not]}
+    )
 
 
 def _confirmed(

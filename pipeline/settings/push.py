@@ -1,8 +1,9 @@
 """Where models are pushed to; the `push` section of the settings."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.settings.base import Settings
 from serving.versions.permissions import Permissions
@@ -36,6 +37,19 @@ class PushSettings(Settings):
         None, description="http://host:port of a server that must come to serve the version"
     )
     live_timeout_seconds: float = Field(60.0, gt=0, description="how long that may take")
+    canary_percent: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="share of the clients of `serve --edge` that meet a pushed version until it is "
+        "promoted; 0: all do, at once",
+    )
+
+    @model_validator(mode="after")
+    def _check_canary(self) -> Self:
+        if self.canary_percent and "://" in (self.destination or ""):
+            raise ValueError("push.canary_percent needs a push.destination that is a local folder")
+        return self
 
     @property
     def permissions(self) -> Permissions:

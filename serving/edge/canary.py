@@ -99,8 +99,16 @@ class Trial:
                 "all clients to the stable version, and begin again"
             ) from error
 
-    def begin(self, version: int, percent: int, reason: str = "") -> Canary:
+    def begin(
+        self, version: int, percent: int, reason: str = "", *, supersede: bool = False
+    ) -> Canary:
         """Has a share of the clients meet the newest version, or changes that share.
+
+        Args:
+            version: the newest one.
+            percent: of the clients.
+            reason: for the record.
+            supersede: end another trial, whose version then meets nobody.
 
         Raises:
             CanaryError: it is not the newest, it is the only one, or another one is on trial.
@@ -109,7 +117,7 @@ class Trial:
         known = self.current()
         if known is not None and known.version == version:
             return self._change(known, percent, reason)
-        if known is not None:
+        if known is not None and not supersede:
             raise CanaryError(
                 f"version {known.version} is on trial with {known.percent} % of the clients: "
                 "promote or abort it first"
