@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -146,16 +147,17 @@ class Answers:
 def clients(stage: Stage, count: int = 4, people: int = 1000) -> Iterator[Answers]:
     """Has clients ask without a pause while the block lasts, in the name of many people."""
     answers, stopping, lock = Answers(), threading.Event(), threading.Lock()
-    requests_ = bodies()
+    # More of one shade than of the others, so that labels which are swapped are seen in shares.
+    requests_ = bodies() + 10 * bodies(1)
 
     def ask(number: int) -> None:
-        session, turn = requests.Session(), number
+        session, turn, dice = requests.Session(), number, random.Random(number)
         session.trust_env = False
         while not stopping.is_set():
             turn += count
             who = {"X-Client-Id": f"person-{turn % people}"}
             try:
-                body = requests_[turn % len(requests_)]
+                body = dice.choice(requests_)
                 answer = session.post(stage.url(), data=body, headers=who, timeout=30)
                 variant, text = answer.headers.get("X-Variant", ""), answer.text
                 good = answer.status_code == 200

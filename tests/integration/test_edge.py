@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from serving.edge.access_log import read_access
 from serving.edge.nginx import Nginx
-from tests.integration.edge_stage import MODEL, NGINX, Stage, bodies, clients, wait_until
+from tests.integration.edge_stage import MODEL, NGINX, Stage, bodies, wait_until
 
 pytestmark = [
     pytest.mark.integration,
@@ -186,15 +186,3 @@ def test_a_canary_outlives_a_kill_that_leaves_nothing_behind_and_an_abort_rolls_
     assert gone.was_rolled_back
     history = json.loads(stage.models("list", "--history", "--json").stdout)
     assert ("aborted", "boots became bags") in [(e["action"], e["reason"]) for e in history]
-
-
-def test_no_request_fails_while_shares_change_and_trials_end(stage: Stage) -> None:
-    with clients(stage) as answers:
-        for ends in ("promote", "abort"):
-            version = stage.push()
-            for percent in (10, 50, 30):
-                stage.trial.begin(version, percent)
-            stage.trial.promote() if ends == "promote" else stage.trial.abort("a rehearsal")
-    assert answers.failures == []
-    assert answers.count > 50
-    assert set(answers.variants) == {"stable", "canary"}
