@@ -1,10 +1,11 @@
 """What a run comes down to without TFX: a Keras script for `benchmarks.pipeline` to compare with.
 
-    python -m benchmarks.plain_keras CONFIG.json EXPORT_DIR
+    python -m benchmarks.plain_keras CONFIG.json EXPORT_DIR [--stock-layers]
 
 Reads the same IDX files, trains the same network with the same augmentation for the same steps,
-judges it class by class on the test images and exports the same signatures. Prints the seconds of
-each step as one JSON object.
+judges it class by class on the test images and exports the same signatures; with --stock-layers, as
+one would have written it with what Keras brings. Prints the seconds of each step as one JSON
+object.
 """
 
 import json
@@ -18,8 +19,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from scipy.stats import rankdata
 
+from benchmarks.normalization import with_normalization
 from data import splits
 from data.idx import read_images, read_labels
 from data.layout import Role
@@ -28,12 +31,14 @@ from pipeline.modeling.calibration import fit_temperature
 from pipeline.modeling.determinism import limit_threads, make_deterministic
 from pipeline.modeling.features import IMAGE, IMAGE_SIZE
 from pipeline.modeling.network import build_model
+from pipeline.modeling.normalization import FusedBatchNormalization
+from pipeline.modeling.optimizer import build_optimizer
+from pipeline.modeling.precision import training_policy
 from pipeline.modeling.preprocessing import decode_images, scale_pixels
 from pipeline.settings.config import Config
-from pipeline.settings.hyperparameters import Hyperparameters, Precision
+from pipeline.settings.hyperparameters import Hyperparameters
 
 _PREDICT_BATCH = 1_000
-_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -41,13 +46,14 @@ Split = tuple[np.ndarray, np.ndarray]
 def main() -> None:
     """Runs the script."""
     config = Config.model_validate_json(Path(sys.argv[1]).read_text())
+    layer = layers.BatchNormalization if sys.argv[3:] else FusedBatchNormalization
     settings, labels = config.training, config.data.labels
     seconds: dict[str, float] = {}
     limit_threads(settings.threads)
     with timed(seconds, "load"):
         train, validation, test = load(config.base_dir)
     with timed(seconds, "train"):
-        model = fit(train, validation, settings, len(labels))
+        model = fit(train, validation, settings, len(labels), layer)
     with timed(seconds, "calibrate"):
         serving = Serving(in_float32(model, settings, len(labels)), labels, settings)
         serving.calibrate(validation)
@@ -85,12 +91,16 @@ def _read(folder: Path, part: str) -> Split:
 
 
 def fit(
-    train: Split, validation: Split, settings: Hyperparameters, class_count: int
+    train: Split,
+    validation: Split,
+    settings: Hyperparameters,
+    class_count: int,
+    normalization: type[layers.Layer] = FusedBatchNormalization,
 ) -> keras.Model:
     """Trains as Trainer does."""
     make_deterministic(settings.seed)
     steps = len(train[1]) // settings.batch_size
-    model = compiled_model(settings, steps, class_count)
+    model = compiled_model(settings, steps, class_count, normalization)
     model.fit(
         batches(train, settings, class_count),
         validation_data=(validation[0], keras.ops.one_hot(validation[1], class_count)),
@@ -102,24 +112,17 @@ def fit(
     return model
 
 
-def compiled_model(settings: Hyperparameters, steps: int, class_count: int) -> keras.Model:
+def compiled_model(
+    settings: Hyperparameters,
+    steps: int,
+    class_count: int,
+    normalization: type[layers.Layer] = FusedBatchNormalization,
+) -> keras.Model:
     """Returns the network with the optimizer and loss that Trainer gives it."""
-    keras.config.set_dtype_policy(_policy(settings.precision))
-    model = build_model(settings, class_count)
-    total = settings.epochs * steps
-    warmup = max(1, int(settings.warmup_fraction * total))
+    keras.config.set_dtype_policy(training_policy(settings.precision).value)
+    model = with_normalization(build_model(settings, class_count), normalization)
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(
-                0.0,
-                max(1, total - warmup),
-                warmup_target=settings.learning_rate,
-                warmup_steps=warmup,
-            ),
-            weight_decay=settings.weight_decay,
-            use_ema=settings.ema_momentum > 0,
-            ema_momentum=settings.ema_momentum,
-        ),
+        optimizer=build_optimizer(settings, steps),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         ),
@@ -161,14 +164,6 @@ def in_float32(trained: keras.Model, settings: Hyperparameters, class_count: int
     model = build_model(settings, class_count)
     model.set_weights(trained.get_weights())
     return model
-
-
-def _policy(precision: Precision) -> str:
-    if precision is not Precision.AUTO:
-        return precision.value
-    flags = Path("/proc/cpuinfo")
-    found = flags.exists() and any(flag in flags.read_text() for flag in _BFLOAT16_FLAGS)
-    return Precision.MIXED_BFLOAT16.value if found else Precision.FLOAT32.value
 
 
 class Serving(tf.Module):

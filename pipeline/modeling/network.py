@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from pipeline.modeling.features import CLASS_COUNT, ImageFormat
+from pipeline.modeling.normalization import FusedBatchNormalization
 from pipeline.settings.hyperparameters import Hyperparameters
 
 
@@ -26,8 +27,11 @@ def build_model(
     for stage, channels in enumerate(hyperparameters.filters):
         for convolution in range(hyperparameters.convolutions):
             x = _convolution(x, channels, pool=convolution == 0 and stage < stages - 1)
-    x = layers.Flatten()(x)
-    x = layers.Dense(hyperparameters.dense_units, activation="relu")(x)
+    if hyperparameters.dense_units:
+        x = layers.Flatten()(x)
+        x = layers.Dense(hyperparameters.dense_units, activation="relu")(x)
+    else:
+        x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(hyperparameters.dropout)(x)
     logits = layers.Dense(class_count, dtype="float32")(x)
     return keras.Model(inputs, logits, name="fashion_mnist")
@@ -37,5 +41,5 @@ def _convolution(x: keras.KerasTensor, channels: int, *, pool: bool) -> keras.Ke
     x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
     if pool:
         x = layers.MaxPooling2D()(x)
-    x = layers.BatchNormalization(momentum=0.9)(x)
+    x = FusedBatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x)

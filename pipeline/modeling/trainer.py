@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import math
-import platform
 import shutil
 import time
 from collections.abc import Iterator
@@ -29,13 +28,13 @@ from pipeline.modeling.determinism import limit_threads, make_deterministic
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE, ImageFormat
 from pipeline.modeling.image_store import make_store
 from pipeline.modeling.network import build_model
+from pipeline.modeling.optimizer import build_optimizer
+from pipeline.modeling.precision import training_policy
 from pipeline.modeling.signatures import DefaultSignature, ServingModule, export
 from pipeline.modeling.warm_start import take_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
 
 _log = logging.getLogger(__name__)
-
-_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 class TrainingDivergedError(Exception):
@@ -155,23 +154,10 @@ def _compiled_model(
     class_count: int,
     image_shape: tuple[int, int, int] = ImageFormat().shape,
 ) -> keras.Model:
-    with _dtype_policy(_training_policy(hyperparameters.precision)):
+    with _dtype_policy(training_policy(hyperparameters.precision)):
         model = build_model(hyperparameters, class_count, image_shape)
-    total_steps = hyperparameters.epochs * steps_per_epoch
-    warmup_steps = max(1, int(hyperparameters.warmup_fraction * total_steps))
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(
-                initial_learning_rate=0.0,
-                decay_steps=max(1, total_steps - warmup_steps),
-                warmup_target=hyperparameters.learning_rate,
-                warmup_steps=warmup_steps,
-            ),
-            weight_decay=hyperparameters.weight_decay,
-            # At its end, `fit` puts the average in place of the last weights.
-            use_ema=hyperparameters.ema_momentum > 0,
-            ema_momentum=hyperparameters.ema_momentum,
-        ),
+        optimizer=build_optimizer(hyperparameters, steps_per_epoch),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=hyperparameters.label_smoothing
         ),
@@ -186,20 +172,6 @@ def _as_float32(trained: keras.Model, hyperparameters: Hyperparameters) -> keras
         model = build_model(hyperparameters, trained.output_shape[-1], trained.input_shape[1:])
     model.set_weights(trained.get_weights())
     return model
-
-
-def _training_policy(precision: Precision) -> Precision:
-    """Resolves `auto`: bfloat16 pays off only where the processor computes with it."""
-    if precision is not Precision.AUTO:
-        return precision
-    cpuinfo = Path("/proc/cpuinfo")
-    if (
-        platform.machine() == "x86_64"
-        and cpuinfo.exists()
-        and any(flag in cpuinfo.read_text() for flag in _BFLOAT16_FLAGS)
-    ):
-        return Precision.MIXED_BFLOAT16
-    return Precision.FLOAT32
 
 
 def _training_key(config: TrainerConfig, fn_args: FnArgs) -> str:

@@ -23,17 +23,27 @@ class Stream(StrEnum):
     NEVER = "never"
 
 
+class Optimizer(StrEnum):
+    """How the weights follow their gradients."""
+
+    ADAMW = "adamw"
+    MUON = "muon"
+
+
 class Hyperparameters(Settings):
     """One training run, reproducible from these values, the data and the code.
 
     With a warm start, from the model that is being served as well.
     """
 
-    epochs: int = Field(10, ge=1, description="passes over the training images")
-    batch_size: int = Field(128, ge=1, description="images in a step")
-    learning_rate: float = Field(0.02, gt=0, description="peak of the one-cycle schedule")
+    epochs: int = Field(16, ge=1, description="passes over the training images")
+    batch_size: int = Field(256, ge=1, description="images in a step")
+    optimizer: Optimizer = Field(
+        Optimizer.ADAMW, description="muon: of the convolutions; the other weights keep to adamw"
+    )
+    learning_rate: float = Field(0.01, gt=0, description="peak of the one-cycle schedule")
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps that warm up")
-    weight_decay: float = Field(0.04, ge=0, description="of AdamW")
+    weight_decay: float = Field(0.04, ge=0, description="of the optimizer")
     label_smoothing: float = Field(
         0.2, ge=0, lt=1, description="share of the label that all classes get evenly"
     )
@@ -46,11 +56,13 @@ class Hyperparameters(Settings):
         max_length=5,
         description="of each stage; each but the last halves the image, at most four times",
     )
-    convolutions: int = Field(1, ge=1, description="in each stage")
-    dense_units: int = Field(128, ge=1, description="of the layer before the logits")
-    dropout: float = Field(0.0, ge=0, lt=1, description="behind that layer")
+    convolutions: int = Field(2, ge=1, description="in each stage")
+    dense_units: int = Field(
+        128, ge=0, description="of the layer before the logits; 0: none, but each channel's mean"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="before the logits")
     random_flip: bool = Field(True, description="mirror about half of the training images")
-    random_shift: int = Field(0, ge=0, description="pixels, along both axes")
+    random_shift: int = Field(1, ge=0, description="pixels, along both axes")
     cutout: int = Field(0, ge=0, le=512, description="edge of the blackened square in pixels")
     test_time_flip: bool = Field(
         True, description="the exported model also looks at the mirror image, at twice the cost"
@@ -61,7 +73,7 @@ class Hyperparameters(Settings):
     seed: int = Field(1, ge=0, description="of weights, order and augmentation")
     precision: Precision = Field(
         Precision.AUTO,
-        description="of training; auto: bfloat16 where the processor computes with it",
+        description="of training; auto: bfloat16 where the processor is the faster for it",
     )
     stream: Stream = Field(
         Stream.AUTO,

@@ -24,6 +24,8 @@ PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
             "weight_decay": 1e-4,
             "label_smoothing": 0.1,
             "filters": (16, 32, 64),
+            "convolutions": 1,
+            "random_shift": 0,
             "dense_units": 64,
             "dropout": 0.3,
             "threads": 2,
@@ -40,15 +42,13 @@ PRESETS: Mapping[Preset, Mapping[str, Mapping[str, Any]]] = {
     Preset.BEST: {
         "training": {
             "epochs": 32,
-            "batch_size": 256,
+            "optimizer": "muon",
             "learning_rate": 3e-3,
             "weight_decay": 0.05,
             "label_smoothing": 0.1,
-            "filters": (64, 128, 256, 256),
-            "convolutions": 2,
-            "dense_units": 256,
+            "filters": (64, 128, 256),
+            "dense_units": 0,
             "dropout": 0.3,
-            "random_shift": 2,
             "cutout": 8,
         }
     },

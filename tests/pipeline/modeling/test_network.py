@@ -16,7 +16,7 @@ def _convolved(model: keras.Model) -> list[tuple[int, ...]]:
 
 
 def test_every_stage_but_the_last_halves_the_image() -> None:
-    model = build_model(Hyperparameters(filters=(4, 6, 8)))
+    model = build_model(Hyperparameters(filters=(4, 6, 8), convolutions=1))
     assert _convolved(model) == [(14, 14, 4), (7, 7, 6), (7, 7, 8)]
 
 
@@ -34,3 +34,8 @@ def test_the_fewest_and_the_most_stages_make_a_model(stages: int) -> None:
 def test_more_stages_than_the_image_can_be_halved_are_refused_in_the_settings() -> None:
     with pytest.raises(UsageError, match=r"training\.filters.*at most 5"):
         load_config("smoke", overrides=["training.filters=[8, 8, 8, 8, 8, 8]"])
+
+
+def test_without_dense_units_the_logits_come_from_the_mean_of_each_channel() -> None:
+    model = build_model(Hyperparameters(filters=(4, 6), dense_units=0))
+    assert model.layers[-1].kernel.shape == (6, 10)

@@ -19,6 +19,7 @@ TINY = Hyperparameters(
     epochs=1,
     batch_size=16,
     filters=(4, 4),
+    convolutions=1,
     dense_units=8,
     test_time_flip=False,
     precision=Precision.FLOAT32,

@@ -27,6 +27,7 @@ TINY = Hyperparameters(
     epochs=3,
     batch_size=16,
     filters=(4, 4),
+    convolutions=1,
     dense_units=8,
     dropout=0.0,
     precision=Precision.FLOAT32,
