@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from reporting.formats import duration
 from reporting.page import HistoryPage, Page, ReadSpan
 from reporting.render import render_history, render_page
 from runs.exit_status import Status
@@ -73,7 +74,9 @@ def test_the_numbers_of_the_result_are_on_the_page(reported: Reported, document:
         row = row[row.index(label) : row.index(label) + 100]
         assert f"{quality.precision:.4f} {quality.recall:.4f}" in row
     for node in result.nodes:
-        assert f"{node.id}: done, {node.seconds:.1f} s" in "".join(document.values("aria-label"))
+        assert f"{node.id}: done, {duration(node.seconds)}" in "".join(
+            document.values("aria-label")
+        )
 
 
 def test_the_calibration_error_is_evaluators(reported: Reported, document: Document) -> None:
