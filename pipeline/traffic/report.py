@@ -32,8 +32,9 @@ class VariantTraffic(BaseModel):
         variant: `stable` or `canary`.
         versions: that answered in its name.
         requests: by the edge's access log; without one, the recorded requests.
-        errors: answers with a status of 500 or more; None: there is no access log.
-        p50_ms: median time of an answer; None: there is no access log.
+        errors: answers that were no prediction, but for those that the edge refused; None: there
+            is no access log.
+        p50_ms: median of the server's part of the time; None: there is no access log.
         p99_ms: its 99th percentile.
         pictures: that were recorded.
         confidence: mean probability of the label that was answered; None: no answer is known.

@@ -19,6 +19,9 @@ from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures
 from pipeline.traffic.training import NoTrainingData, training_statistics
 from reporting.evidence import Evidence
 from runs.metadata_store import metadata_of
+from serving.edge.access_log import Access, read_access
+from serving.edge.judge import ACCESS_LOG
+from serving.edge.judgement import figures_of
 from serving.traffic.origin import STABLE
 from serving.traffic.reading import Answer, RecordedPicture, newest
 from serving.versions.store import Version, VersionStore
@@ -65,7 +68,7 @@ def collect(config: Config, last: int | None) -> Collected:
     report.pictures = len(pictures)
     report.since, report.until = (_moment(pictures[place]) for place in (0, -1))
     answers = answers_to(pictures, store)
-    report.variants = _variants(pictures, answers)
+    report.variants = _variants(pictures, answers, _accesses(config, pictures[0].origin.time))
     if version is None or version.directory is None:
         report.reasons.append(f"no version is served from {config.serving_base}")
         return Collected(report, pictures, answers)
@@ -96,11 +99,21 @@ def _moment(picture: RecordedPicture) -> datetime:
     return datetime.fromtimestamp(picture.origin.time, UTC)
 
 
+def _accesses(config: Config, since: float) -> list[Access]:
+    """What the edge saw of the model since a moment, in seconds since 1970."""
+    model = config.serving.model_name
+    seen = read_access(config.edge_dir / ACCESS_LOG, since)
+    return [access for access in seen if access.model == model and access.counts]
+
+
 def _variants(
-    pictures: Sequence[RecordedPicture], answers: Sequence[Answer | None]
+    pictures: Sequence[RecordedPicture],
+    answers: Sequence[Answer | None],
+    accesses: Sequence[Access],
 ) -> list[VariantTraffic]:
     found = []
     names = {picture.origin.variant or STABLE for picture in pictures}
+    names |= {access.variant for access in accesses}
     for name in sorted(names, key=lambda each: (each != STABLE, each)):
         both = [
             (picture, answer)
@@ -108,11 +121,16 @@ def _variants(
             if (picture.origin.variant or STABLE) == name
         ]
         known = [answer.confidence for _, answer in both if answer]
+        at_the_edge = figures_of(name, accesses) if accesses else None
+        recorded = sum(picture.row == 0 for picture, _ in both)
         found.append(
             VariantTraffic(
                 variant=name,
                 versions=sorted({picture.origin.version for picture, _ in both}),
-                requests=sum(picture.row == 0 for picture, _ in both),
+                requests=at_the_edge.requests if at_the_edge else recorded,
+                errors=at_the_edge.errors if at_the_edge else None,
+                p50_ms=at_the_edge.p50_ms if at_the_edge else None,
+                p99_ms=at_the_edge.p99_ms if at_the_edge else None,
                 pictures=len(both),
                 confidence=fmean(known) if known else None,
             )

@@ -80,7 +80,7 @@ def judge(
         age_seconds: of the trial.
     """
     counted = [access for access in accesses if access.counts]
-    variants = [_figures(variant, counted, answers) for variant in (STABLE, CANARY)]
+    variants = [figures_of(variant, counted, answers) for variant in (STABLE, CANARY)]
     seen, chance = _look(counted, limits.false_alarm)
     predicted, predicted_chance = _look(answers, limits.false_alarm)
     reasons = [*_more_errors(seen, chance), *_slower(seen, limits)]
@@ -185,9 +185,16 @@ def _milliseconds(accesses: Sequence[Access], variant: str) -> list[float]:
     ]
 
 
-def _figures(
-    variant: str, accesses: Sequence[Access], answers: Sequence[PredictedLabel]
+def figures_of(
+    variant: str, accesses: Sequence[Access], answers: Sequence[PredictedLabel] = ()
 ) -> VariantFigures:
+    """Counts what one variant answered.
+
+    Args:
+        variant: its name.
+        accesses: requests, of any variant, that say something about it.
+        answers: predictions, of any variant.
+    """
     mine, times = _of(accesses, variant), _milliseconds(accesses, variant)
     p50, p99 = np.percentile(times, [50, 99]) if times else (None, None)
     return VariantFigures(

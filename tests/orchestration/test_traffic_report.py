@@ -134,6 +134,31 @@ def test_drift_is_kept_shown_measured_and_announced(
     assert "Distance" in config.traffic_dir.joinpath("report.html").read_text()
 
 
+def test_what_the_edge_saw_is_counted_by_variant(config: Config, clothes: np.ndarray) -> None:
+    ask(config, clothes[700:760])
+    log = config.edge_dir / "access.log"
+    log.parent.mkdir(parents=True)
+    requests = [
+        {"variant": STABLE, "status": 200, "server_seconds": "0.002"},
+        {"variant": STABLE, "status": 500, "server_seconds": "0.001"},
+        {"variant": CANARY, "status": 200, "server_seconds": "0.030"},
+        {"variant": STABLE, "status": 429, "server_seconds": "-"},
+        {"variant": "", "status": 200, "server_seconds": "0.002"},
+        {"variant": STABLE, "status": 200, "server_seconds": "0.002", "model": "another"},
+        {"variant": STABLE, "status": 200, "server_seconds": "0.002", "time": 1e9 - 1},
+    ]
+    usual = {"time": 1e9 + 1, "id": "a", "model": "fashion_mnist", "seconds": 0.1}
+    log.write_text("".join(json.dumps(usual | request) + "\n" for request in requests))
+
+    report = report_traffic(config, None)
+    assert [(each.variant, each.requests, each.errors) for each in report.variants] == [
+        ("stable", 2, 1),
+        ("canary", 1, 0),
+    ]
+    assert [each.p50_ms for each in report.variants] == [2.0, 30.0]
+    assert [each.pictures for each in report.variants] == [54, 6]
+
+
 def test_without_a_page_there_is_still_a_report(
     config: Config, clothes: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
