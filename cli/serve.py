@@ -13,8 +13,8 @@ from cli.options import ConfigFile, Json, ModelServer, Overrides, Workdir, examp
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
-    from serving.edge.configuration import Edge
     from serving.edge.recorder import RecorderSettings
+    from serving.edge.values import Edge
     from serving.launch.base import ModelServer as RunningServer
     from serving.launch.service import Address, Request, Serving
 
@@ -68,7 +68,7 @@ def serve(
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
     from serving.edge.canary import CanaryError
-    from serving.edge.configuration import EdgeError
+    from serving.edge.values import EdgeError
     from serving.launch.service import (
         Address,
         CannotServeError,
@@ -151,7 +151,7 @@ def _recorder(settings: "Config", edge: "Edge") -> "RecorderSettings":
 
 def _edge(settings: "Config", server: "Address", host: str, port: int, grpc_port: int) -> "Edge":
     from serving.addresses import join_host_port
-    from serving.edge.configuration import Edge
+    from serving.edge.values import Edge
     from serving.launch.base import free_ports
 
     def resolved(path: Path | None) -> Path | None:

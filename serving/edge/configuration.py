@@ -2,88 +2,13 @@
 
 import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
-from serving.addresses import bare_host, join_host_port, reachable_host
-from serving.edge.routes import BUCKETS, Routes
+from serving.edge.routes import BUCKETS
+from serving.edge.servers import grpc_server, rest_server
+from serving.edge.values import Edge, EdgeError, quoted
 
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-# Of quoted values; a `$` would be a variable.
-_UNQUOTABLE = re.compile(r'["$\\\x00-\x1f]')
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
-# The next request on a client's connection waits as long, once.
-_RECORDER_WAIT = "200ms"
-
-
-class EdgeError(Exception):
-    """The edge cannot be had like that; the message says what to change."""
-
-
-@dataclass(frozen=True)
-class Edge:
-    """What an edge is.
-
-    Attributes:
-        model_name: whose unlabelled requests are shared out.
-        base: the model's base directory, as nginx sees it.
-        rest: `host:port` of the model server's REST API.
-        grpc: `host:port` of its gRPC API.
-        folder: of configuration, logs and temporary files.
-        host: the address to listen on.
-        port: of REST.
-        grpc_port: of gRPC; None: it is not passed on.
-        certificate: PEM, with `key`: TLS on both ports.
-        key: of the certificate.
-        tokens: a file with a bearer token a line; a client sends one of them.
-        passwords: a file as `htpasswd` writes it.
-        max_body_megabytes: of a request.
-        requests_per_second: of one client address; 0: no limit.
-        burst: requests above that rate that a client may send at once.
-        sticky_header: its value, where it is sent, stands for the client instead of its address.
-        sample: share of the requests that are handed to the recorder.
-        recorder: `host:port` of the recorder; empty: there is none.
-    """
-
-    model_name: str
-    base: Path
-    rest: str
-    grpc: str
-    folder: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    grpc_port: int | None = 8081
-    certificate: Path | None = None
-    key: Path | None = None
-    tokens: Path | None = None
-    passwords: Path | None = None
-    max_body_megabytes: int = 16
-    requests_per_second: int = 0
-    burst: int = 50
-    sticky_header: str = "X-Client-Id"
-    sample: float = 0.0
-    recorder: str = ""
-
-    @property
-    def url(self) -> str:
-        """Where a client of this machine reaches REST."""
-        scheme = "https" if self.certificate else "http"
-        return f"{scheme}://{join_host_port(reachable_host(self.host), self.port)}"
-
-    @property
-    def access_log(self) -> Path:
-        """One JSON object a request."""
-        return self.folder / "access.log"
-
-    @property
-    def answer_log(self) -> Path:
-        """One JSON object a recorded picture, with its predicted label."""
-        return self.folder / "answers.log"
-
-    @property
-    def records(self) -> bool:
-        """Whether any request is handed to a recorder."""
-        return bool(self.recorder) and self.sample > 0
 
 
 def render(edge: Edge) -> str:
@@ -113,8 +38,8 @@ def _process(edge: Edge) -> list[str]:
         *(["user root;"] if os.geteuid() == 0 else []),
         "worker_processes 2;",
         "daemon off;",
-        f"pid {_quoted(edge.folder / 'nginx.pid')};",
-        f"error_log {_quoted(edge.folder / 'error.log')} warn;",
+        f"pid {quoted(edge.folder / 'nginx.pid')};",
+        f"error_log {quoted(edge.folder / 'error.log')} warn;",
         "worker_shutdown_timeout 60s;",
         "events {",
         "    worker_connections 4096;",
@@ -125,7 +50,7 @@ def _process(edge: Edge) -> list[str]:
 def _http(edge: Edge) -> list[str]:
     header = edge.sticky_header.lower().replace("-", "_")
     return [
-        *(f"{name}_temp_path {_quoted(edge.folder / name)};" for name in _TEMPORARY),
+        *(f"{name}_temp_path {quoted(edge.folder / name)};" for name in _TEMPORARY),
         "server_tokens off;",
         "uninitialized_variable_warn off;",
         "variables_hash_max_size 2048;",
@@ -134,7 +59,7 @@ def _http(edge: Edge) -> list[str]:
         '"variant":"$variant","method":"$request_method","path":"$uri","status":$status,'
         '"seconds":$request_time,"server_seconds":"$upstream_response_time",'
         '"bytes_in":$request_length,"bytes_out":$bytes_sent}\';',
-        f"access_log {_quoted(edge.access_log)} edge buffer=16k flush=1s;",
+        f"access_log {quoted(edge.access_log)} edge buffer=16k flush=1s;",
         "map $uri $edge_model {",
         "    ~^/v1/models/(?<named>[^/:]+) $named;",
         '    default "";',
@@ -157,9 +82,9 @@ def _http(edge: Edge) -> list[str]:
         *_limits(edge),
         *_upstreams(edge),
         "server {",
-        *_indented(_rest(edge)),
+        *_indented(rest_server(edge)),
         "}",
-        *(["server {", *_indented(_grpc(edge)), "}"] if edge.grpc_port else []),
+        *(["server {", *_indented(grpc_server(edge)), "}"] if edge.grpc_port else []),
     ]
 
 
@@ -213,131 +138,6 @@ def _upstreams(edge: Edge) -> list[str]:
             "}",
         ]
     return lines
-
-
-def _rest(edge: Edge) -> list[str]:
-    return [
-        *_listener(edge, edge.port, ""),
-        *_entrance(edge),
-        f"client_max_body_size {edge.max_body_megabytes}m;",
-        "proxy_http_version 1.1;",
-        'proxy_set_header Connection "";',
-        "proxy_set_header Host $host;",
-        'proxy_set_header Authorization "";',
-        "proxy_set_header X-Request-Id $edge_id;",
-        # A connection that the server closed while it lay idle; predictions may be asked twice.
-        "proxy_next_upstream error non_idempotent;",
-        "proxy_read_timeout 300s;",
-        "add_header X-Request-Id $edge_id always;",
-        "location / {",
-        "    return 404;",
-        "}",
-        "location /v1/ {",
-        "    proxy_pass http://model_server;",
-        "}",
-        *_shared_out(edge),
-        *(_recorded(edge) if edge.records else []),
-    ]
-
-
-def _shared_out(edge: Edge) -> list[str]:
-    name = re.escape(edge.model_name)
-    routes = Routes(edge.base)
-    buffered = [
-        # Bodies that are copied stay off the disk.
-        f"    client_body_buffer_size {edge.max_body_megabytes}m;",
-        "    mirror /_recorded;",
-    ]
-    return [
-        f'location ~ "^/v1/models/{name}:(?<verb>predict|classify|regress)$" {{',
-        "    set $variant stable;",
-        '    set $label "";',
-        f"    if (-f {_quoted(routes.pinned)}) {{",
-        "        set $label /labels/stable;",
-        "    }",
-        f"    if (-f {_quoted(routes.canary, '/$bucket')}) {{",
-        "        set $label /labels/canary;",
-        "        set $variant canary;",
-        "    }",
-        f"    rewrite ^ /v1/models/{edge.model_name}$label:$verb break;",
-        "    add_header X-Request-Id $edge_id always;",
-        "    add_header X-Variant $variant always;",
-        *(buffered if edge.records else []),
-        "    proxy_pass http://model_server;",
-        "}",
-    ]
-
-
-def _recorded(edge: Edge) -> list[str]:
-    return [
-        "location = /_recorded {",
-        "    internal;",
-        "    access_log off;",
-        "    error_log /dev/null;",
-        "    if ($is_recorded = 0) {",
-        "        return 204;",
-        "    }",
-        "    proxy_connect_timeout 100ms;",
-        f"    proxy_send_timeout {_RECORDER_WAIT};",
-        f"    proxy_read_timeout {_RECORDER_WAIT};",
-        "    proxy_next_upstream off;",
-        '    proxy_set_header Connection "";',
-        '    proxy_set_header Authorization "";',
-        "    proxy_set_header X-Request-Id $edge_id;",
-        "    proxy_set_header X-Variant $variant;",
-        "    proxy_set_header X-Verb $verb;",
-        "    proxy_set_header X-Time $msec;",
-        f"    proxy_pass http://recorder/{edge.model_name};",
-        "}",
-    ]
-
-
-def _grpc(edge: Edge) -> list[str]:
-    assert edge.grpc_port is not None
-    return [
-        *_listener(edge, edge.grpc_port, "http2"),
-        *_entrance(edge),
-        f"client_max_body_size {edge.max_body_megabytes}m;",
-        "grpc_read_timeout 300s;",
-        "grpc_set_header X-Request-Id $edge_id;",
-        'grpc_set_header Authorization "";',
-        "location / {",
-        "    grpc_pass grpc://model_server_grpc;",
-        "}",
-        # It would change what the server serves, and names files for it to write.
-        "location = /tensorflow.serving.ModelService/HandleReloadConfigRequest {",
-        "    return 403;",
-        "}",
-    ]
-
-
-def _listener(edge: Edge, port: int, protocol: str) -> list[str]:
-    host = bare_host(edge.host)
-    options = " ".join(filter(None, ["ssl" if edge.certificate else "", protocol]))
-    lines = [f"listen {join_host_port(host, port)} {options}".rstrip() + ";"]
-    if edge.certificate and edge.key:
-        lines += [
-            f"ssl_certificate {_quoted(edge.certificate)};",
-            f"ssl_certificate_key {_quoted(edge.key)};",
-            "ssl_protocols TLSv1.2 TLSv1.3;",
-            "ssl_session_cache shared:edge:10m;" if not protocol else "ssl_session_tickets off;",
-        ]
-    return lines
-
-
-def _entrance(edge: Edge) -> list[str]:
-    if edge.tokens:
-        return ["if ($is_known = 0) {", "    return 401;", "}"]
-    if edge.passwords:
-        return ['auth_basic "models";', f"auth_basic_user_file {_quoted(edge.passwords)};"]
-    return []
-
-
-def _quoted(path: Path, variable: str = "") -> str:
-    text = str(path)
-    if _UNQUOTABLE.search(text):
-        raise EdgeError(f'nginx cannot be told of {text!r}: take a path without ", $ and \\')
-    return f'"{text}{variable}"'
 
 
 def _indented(lines: list[str]) -> list[str]:

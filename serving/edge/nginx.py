@@ -11,7 +11,8 @@ from pathlib import Path
 from files.whole import write_whole
 from serving.addresses import reachable_host
 from serving.edge.access_log import ROTATED
-from serving.edge.configuration import Edge, EdgeError, render
+from serving.edge.configuration import render
+from serving.edge.values import Edge, EdgeError
 from serving.launch.base import is_free
 from serving.launch.child import dying_with_this_process
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from serving.edge.canary import STABLE, Trial
-from serving.edge.configuration import Edge, EdgeError
 from serving.edge.nginx import INSTALL, Nginx, find_nginx
 from serving.edge.recorder import RecorderSettings
+from serving.edge.values import Edge, EdgeError
 from serving.launch.base import is_free
 from serving.launch.child import dying_with_this_process
 from serving.versions.labels import move_label, read_labels

@@ -19,8 +19,8 @@ import requests
 import tensorflow as tf
 
 from serving.edge.canary import Trial
-from serving.edge.configuration import Edge
 from serving.edge.nginx import find_nginx
+from serving.edge.values import Edge
 from serving.versions.publish import publish
 from serving.versions.record import Pushed
 from serving.versions.store import VersionStore

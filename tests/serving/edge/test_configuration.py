@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from serving.edge.configuration import Edge, EdgeError, render
+from serving.edge.configuration import render
 from serving.edge.nginx import find_nginx, write_configuration
+from serving.edge.values import Edge, EdgeError
 
 
 @pytest.fixture
