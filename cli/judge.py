@@ -53,8 +53,9 @@ def judge(
     from serving.versions.labels import UnknownVersionError
 
     settings = load_config(None, config, overrides or [], workdir=workdir)
+    limits = settings.canary.limits(records=settings.traffic.sample > 0)
     try:
-        judging = Judge(trial_of(settings, server), settings.edge_dir, settings.canary.limits)
+        judging = Judge(trial_of(settings, server), settings.edge_dir, limits)
         while True:
             found = judging.judge() if dry_run else judging.act()
             if found is None or found.verdict is not Verdict.WAIT or not watch:

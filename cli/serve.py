@@ -123,7 +123,8 @@ def _served(
         return
     prepare(trial_of(settings), edge)
     recorder = _recorder(settings, edge) if edge.records else None
-    judge = Judge(trial_of(settings, edge.rest), edge.folder, settings.canary.limits)
+    limits = settings.canary.limits(records=edge.records)
+    judge = Judge(trial_of(settings, edge.rest), edge.folder, limits)
     every = settings.canary.judge_every_seconds
     with (
         serving(request, address, sys.stderr) as (state, server),

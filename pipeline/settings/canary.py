@@ -13,6 +13,12 @@ class CanarySettings(Settings):
         0, ge=0, description="`serve --edge` judges a version on trial so often; 0: it does not"
     )
     min_requests: int = Field(1000, ge=100, description="of the canary, before it can be promoted")
+    min_predictions: int = Field(
+        100,
+        ge=0,
+        description="of the canary, recorded, before it can be promoted; where nothing is recorded "
+        "(traffic.sample), none",
+    )
     min_seconds: float = Field(600.0, ge=0, description="of a trial, before it can end well")
     false_alarm: float = Field(
         0.001,
@@ -28,7 +34,7 @@ class CanarySettings(Settings):
         5.0, ge=0, description="of those medians; a smaller difference is never too slow"
     )
 
-    @property
-    def limits(self) -> Limits:
-        """The same, as a judgement takes them."""
-        return Limits(**self.model_dump(exclude={"judge_every_seconds"}))
+    def limits(self, *, records: bool) -> Limits:
+        """Returns the same as a judgement takes them, where requests are recorded or not."""
+        values = self.model_dump(exclude={"judge_every_seconds"})
+        return Limits(**values if records else values | {"min_predictions": 0})

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 import urllib.error
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field
 
 from serving.addresses import base_url
-from serving.client.status import open_url, parse_statuses
+from serving.client.errors import UnavailableError
+from serving.client.status import known_versions, open_url, parse_statuses
 from serving.edge.routes import Routes
 from serving.versions.journal import Action, Entry, who, write_entry
 from serving.versions.labels import move_label, read_labels
@@ -162,6 +164,8 @@ class Trial:
         self._label(CANARY, canary.stable)
         if any(served.number == canary.version for served in self.store.served()):
             roll_back(self.store, canary.version, reason)
+        # Until then it is the newest version, which clients meet that ask for no label.
+        self._wait_until_gone(canary.version)
         self._write(None, Action.ABORTED, reason, canary.version)
         self.restore()
         return canary
@@ -231,6 +235,18 @@ class Trial:
             time.sleep(_BLIND_SECONDS)
         else:
             _wait_for(self.server, self.model_name, f"versions/{version}", version)
+
+    def _wait_until_gone(self, version: int) -> None:
+        if self.server is None:
+            time.sleep(_BLIND_SECONDS)
+            return
+        deadline = time.monotonic() + _LABEL_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(UnavailableError):
+                status = known_versions(self.server, self.model_name).get(version)
+                if status is None or not status.is_available:
+                    return
+            time.sleep(_POLL_SECONDS)
 
     def _write(
         self, canary: Canary | None, action: Action, reason: str, version: int | None = None

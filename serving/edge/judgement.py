@@ -89,6 +89,8 @@ def judge(
     missing = []
     if variants[1].requests < limits.min_requests:
         missing.append(f"{variants[1].requests} of {limits.min_requests} requests")
+    if (recorded := len(_of(answers, CANARY))) < limits.min_predictions:
+        missing.append(f"{recorded} of {limits.min_predictions} recorded predictions")
     if age_seconds < limits.min_seconds:
         missing.append(f"{age_seconds:.0f} of {limits.min_seconds:.0f} seconds")
     if missing:

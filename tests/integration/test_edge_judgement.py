@@ -10,7 +10,7 @@ from tests.integration.edge_stage import NGINX, Spoil, Stage, clients, wait_unti
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine")
 
-LIMITS = {"judge_every_seconds": 1, "min_requests": 300, "min_seconds": 2}
+LIMITS = {"judge_every_seconds": 1, "min_requests": 300, "min_seconds": 2, "min_predictions": 150}
 
 
 def slow(probabilities: tf.Tensor) -> tf.Tensor:

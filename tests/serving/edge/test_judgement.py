@@ -1,6 +1,7 @@
 """When a version on trial is promoted, taken back, or has to wait."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,14 @@ def test_it_waits_for_requests_and_for_time() -> None:
     young = judged(traffic(1), age=10.0)
     assert (young.verdict, "10 of 60 seconds" in young.reasons[0]) == (Verdict.WAIT, True)
     assert judged([], age=1000.0).verdict is Verdict.WAIT
+
+
+def test_where_requests_are_recorded_it_waits_for_predictions_too() -> None:
+    limits = replace(LIMITS, min_predictions=200)
+    few = judge(traffic(1), predicted(1, SHARES, count=300), limits, 100.0)
+    assert few.verdict is Verdict.WAIT
+    assert "of 200 recorded predictions" in few.reasons[0]
+    assert judge(traffic(1), predicted(1, SHARES), limits, 100.0).verdict is Verdict.PROMOTE
 
 
 @pytest.mark.parametrize("seed", range(5))
