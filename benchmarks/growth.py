@@ -1,12 +1,12 @@
-"""Time and memory of the data-parallel nodes as the data grows: 1, 10 and 30 times the images.
+"""Time and memory of the nodes as the data grows: 1, 10 and 30 times the images.
 
     python -m benchmarks.growth [--base 60000] [--factors 1 10 30] [--pictures EDGE] [--output FILE]
 
 The official images are repeated with noise, so that no two are equal, and go through ExampleGen,
-statistics, validation, Transform and Evaluator, whose model is untrained: its answers cost the
-same. With --pictures, they are folders of colour JPEGs of that many pixels an edge instead, which
-the network sees at that size. Every factor is a process of its own; memory is its peak during the
-node, imports included.
+statistics, validation, Transform, Trainer and Evaluator. The network is tiny and sees each image
+once: how Trainer keeps and reads images is what grows with them. With --pictures, they are folders
+of colour JPEGs of that many pixels an edge instead, which the network sees at that size. Every
+factor is a process of its own; memory is its peak during the node, imports included.
 """
 
 import argparse
@@ -29,14 +29,15 @@ from PIL import Image
 from data import idx
 from data.fashion_mnist import obtain
 from pipeline.code_revision import code_revision
-from pipeline.modeling.features import CLASS_LABELS, IMAGE, transformed_name
+from pipeline.modeling.features import CLASS_LABELS
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
 
 OFFICIAL_TRAINING_IMAGES = 60_000
 MEMORY_LIMIT_MEGABYTES = 4_000
 _NOISE = 8
-_MEASURED = ("IdxExampleGen", "StatisticsGen", "Transform", "Evaluator")
+_MEASURED = ("IdxExampleGen", "StatisticsGen", "Transform", "Trainer", "Evaluator")
+_TINY: dict[str, Any] = {"epochs": 1, "filters": (4, 4), "convolutions": 1, "dense_units": 0}
 
 # By node: seconds, processor seconds, and megabytes at the peak.
 Costs = dict[str, tuple[float, float, float]]
@@ -107,19 +108,16 @@ def measure(workdir: Path, edge: int | None = None) -> Costs:
     from orchestration.launch import run_node
     from runs.executions import node_ids, with_run_id
 
-    in_colour: dict[str, Any] = {"data__image_size": edge, "data__color": "rgb"} if edge else {}
+    settings: dict[str, Any] = {f"training__{name}": value for name, value in _TINY.items()}
+    settings |= {"data__image_size": edge, "data__color": "rgb"} if edge else {}
     config = load_config(
         "default",
         workdir=workdir,
         data__root=workdir / "root",
         data__stop_on_drift=False,
-        **in_colour,
+        **settings,
     )
     ir = with_run_id(compile_pipeline(config), "growth")
-    for node in ir.nodes:
-        if node.pipeline_node.node_info.id == "Trainer":
-            run_fn = node.pipeline_node.parameters.parameters["run_fn"]
-            run_fn.field_value.string_value = f"benchmarks.growth.{export_untrained.__name__}"
     costs: Costs = {}
     nodes = node_ids(ir)
     for node_id in nodes[: nodes.index(_MEASURED[-1]) + 1]:
@@ -130,19 +128,6 @@ def measure(workdir: Path, edge: int | None = None) -> Costs:
         seconds = time.monotonic() - began
         costs[node_id] = (seconds, time.process_time() - processor, _peak_megabytes())
     return {node_id: costs[node_id] for node_id in _MEASURED}
-
-
-def export_untrained(fn_args: Any) -> None:
-    """What Trainer calls here instead of a training."""
-    import tensorflow_transform as tft
-
-    from pipeline.modeling.network import build_model
-    from pipeline.modeling.signatures import ServingModule, export
-
-    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    spec = transform_output.transformed_feature_spec()[transformed_name(IMAGE)]
-    model = build_model(load_config("default").training, image_shape=tuple(spec.shape))
-    export(ServingModule(model, transform_output), Path(fn_args.serving_model_dir))
 
 
 def _peak_megabytes() -> float:
@@ -165,7 +150,7 @@ def _in_a_process(workdir: Path, edge: int | None) -> Costs:
 def report(arguments: argparse.Namespace, load: float, found: dict[int, Costs]) -> Iterator[str]:
     """Yields the lines of the report, in Markdown."""
     least = min(found)
-    yield "# The data-parallel nodes as the data grows"
+    yield "# The nodes as the data grows"
     yield ""
     yield (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, revision {code_revision()}, {os.cpu_count()} "
