@@ -11,10 +11,12 @@ import json
 import logging
 import time
 import urllib.error
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field
@@ -262,22 +264,38 @@ class Trial:
 def wait_until_labelled(server: str, model_name: str, label: str, version: int) -> None:
     """Returns once a server answers for a label with a version.
 
+    The model's status does not tell: it has all versions, whatever label it is asked for.
+
     Raises:
         CanaryError: it did not in time.
     """
-    _wait_for(server, model_name, f"labels/{quote(label, safe='')}", version)
+
+    def of_metadata(answer: Any) -> list[int]:
+        return [int(answer["model_spec"]["version"])]
+
+    _wait_for(server, model_name, f"labels/{quote(label, safe='')}/metadata", version, of_metadata)
 
 
-def _wait_for(server: str, model_name: str, what: str, version: int) -> None:
+def _available(answer: Any) -> list[int]:
+    return [each.version for each in parse_statuses(answer) if each.is_available]
+
+
+def _wait_for(
+    server: str,
+    model_name: str,
+    what: str,
+    version: int,
+    versions_in: Callable[[Any], list[int]] = _available,
+) -> None:
     url = f"{base_url(server)}/v1/models/{quote(model_name, safe='')}/{what}"
     deadline = time.monotonic() + _LABEL_SECONDS
     while True:
         try:
             with open_url(url, 5.0) as response:
-                statuses = parse_statuses(json.load(response))
-            if any(each.version == version and each.is_available for each in statuses):
+                found = versions_in(json.load(response))
+            if version in found:
                 return
-            seen = f"version {statuses[0].version}" if statuses else "no version"
+            seen = f"version {found[0]}" if found else "no version"
         except urllib.error.HTTPError as error:
             with error:
                 seen = f"{error.code} {error.reason}"
