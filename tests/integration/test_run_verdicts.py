@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data import idx
+from files.memory import FileMemory
 from orchestration.local import new_result, run_pipeline
 from orchestration.progress import Progress
 from pipeline import fingerprint
@@ -107,12 +109,13 @@ def test_changed_files_run_the_nodes_that_use_them(
     must_run: str,
     must_not_run: str,
 ) -> None:
-    digest = fingerprint._file_digest
+    for reads, name in ((fingerprint, "_file_digest"), (FileMemory, "sha256")):
+        digest = getattr(reads, name)
 
-    def other_digest(path: Path) -> str:
-        return "changed" if path == ROOT / changed else digest(path)
+        def other_digest(*arguments: Any, digest: Callable[..., str] = digest) -> str:
+            return "changed" if arguments[-1] == ROOT / changed else digest(*arguments)
 
-    monkeypatch.setattr(fingerprint, "_file_digest", other_digest)
+        monkeypatch.setattr(reads, name, other_digest)
     result = finished(settings())
     assert must_run in nodes_run(result)
     assert must_not_run not in nodes_run(result)
