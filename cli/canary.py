@@ -1,6 +1,5 @@
 """`runner.py models canary`, `promote` and `abort`: a new version before a share of the clients."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
+from cli.outcome import say, usage_errors
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
@@ -82,7 +82,7 @@ def promote(
     """Have all clients meet the version on trial."""
     with _trial(workdir, config, overrides, server) as trial:
         done = trial.promote(reason)
-    _say(as_json, {"promoted": done.version}, f"version {done.version} meets all clients")
+    say(as_json, {"promoted": done.version}, f"version {done.version} meets all clients")
 
 
 @app.command(epilog=examples('models abort --reason "boots became bags"'))
@@ -97,7 +97,7 @@ def abort(
     """Take the version on trial back: no client meets it, and it is rolled back."""
     with _trial(workdir, config, overrides, server) as trial:
         done = trial.abort(reason)
-    _say(
+    say(
         as_json,
         {"aborted": done.version, "serving": done.stable},
         f"version {done.version} is rolled back; version {done.stable} meets all clients",
@@ -108,20 +108,12 @@ def abort(
 def _trial(
     workdir: Path | None, config: Path | None, overrides: list[str] | None, server: str | None
 ) -> Iterator["Trial"]:
-    """Gives the place of trials; what the user can set right becomes one sentence, exit code 2."""
-    from pipeline.settings.errors import UsageError
+    """Gives the place of trials; what the user can set right becomes one sentence."""
     from pipeline.settings.load import load_config
-    from serving.client.errors import ClientError
-    from serving.edge.canary import CanaryError
-    from serving.versions.labels import UnknownVersionError
 
     settings = load_config(None, config, overrides or [], workdir=workdir)
-    try:
+    with usage_errors():
         yield trial_of(settings, server)
-    except (UnknownVersionError, CanaryError) as error:
-        raise UsageError(str(error)) from error
-    except ClientError as error:
-        raise UsageError(error.message) from error
 
 
 def trial_of(settings: "Config", server: str | None = None) -> "Trial":
@@ -139,7 +131,3 @@ def trial_of(settings: "Config", server: str | None = None) -> "Trial":
         model_name=settings.serving.model_name,
         server=server or settings.push.live_server,
     )
-
-
-def _say(as_json: bool, result: dict[str, object], text: str) -> None:
-    print(json.dumps(result) if as_json else text)

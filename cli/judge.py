@@ -8,6 +8,7 @@ import typer
 
 from cli.canary import Server, trial_of
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
+from cli.outcome import usage_errors
 
 if TYPE_CHECKING:
     from serving.edge.judgement import Judgement
@@ -44,17 +45,13 @@ def judge(
     seen is in the edge's log, so it does not matter who looks, how often, or whether it was
     interrupted.
     """
-    from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
-    from serving.client.errors import ClientError
-    from serving.edge.canary import CanaryError
     from serving.edge.judge import Judge
     from serving.edge.judgement import Verdict
-    from serving.versions.labels import UnknownVersionError
 
     settings = load_config(None, config, overrides or [], workdir=workdir)
     limits = settings.canary.limits(records=settings.traffic.sample > 0)
-    try:
+    with usage_errors():
         judging = Judge(trial_of(settings, server), settings.edge_dir, limits)
         while True:
             found = judging.judge() if dry_run else judging.act()
@@ -62,10 +59,6 @@ def judge(
                 break
             print(found.reasons[0], file=sys.stderr, flush=True)
             time.sleep(_LOOK_SECONDS)
-    except (UnknownVersionError, CanaryError) as error:
-        raise UsageError(str(error)) from error
-    except ClientError as error:
-        raise UsageError(error.message) from error
     if as_json:
         print(found.model_dump_json() if found else "null")
     else:

@@ -1,9 +1,7 @@
 """`runner.py models`: what is being served, and how to go back."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from cli import canary
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
+from cli.outcome import say, usage_errors
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
@@ -65,7 +64,7 @@ def list_versions(
         else:
             versions.print_history(entries)
         return
-    with _usage_errors():
+    with usage_errors():
         listing = versions.listing(settings.serving_base, settings.serving.model_name, server)
     if as_json:
         print(listing.model_dump_json())
@@ -87,7 +86,7 @@ def diff(
     from orchestration.terminal import tensorflow_silent
 
     settings = _load(workdir, config, overrides)
-    with _usage_errors(), tensorflow_silent():
+    with usage_errors(), tensorflow_silent():
         churn = versions.churn_between(settings, before, after)
     if as_json:
         print(churn.model_dump_json())
@@ -118,7 +117,7 @@ def rollback(
     from serving.versions.store import VersionStore
 
     settings = _load(workdir, config, overrides)
-    with _usage_errors():
+    with usage_errors():
         done = roll_back(
             VersionStore(settings.serving_base, settings.push.permissions),
             version,
@@ -127,7 +126,7 @@ def rollback(
             wait_until_loaded=_waiter(server, settings.serving.model_name),
         )
     serving = f"version {done.to_version} serves" if done.to_version else "nothing is served"
-    _say(
+    say(
         as_json,
         {"rolled_back": done.version, "serving": done.to_version, "reason": reason},
         f"rolled back version {done.version}; now {serving}",
@@ -148,9 +147,9 @@ def restore(
     from serving.versions.store import VersionStore
 
     settings = _load(workdir, config, overrides)
-    with _usage_errors():
+    with usage_errors():
         restore_version(VersionStore(settings.serving_base), version, reason)
-    _say(
+    say(
         as_json,
         {"restored": version, "reason": reason},
         f"restored version {version}; servers load it again",
@@ -175,13 +174,13 @@ def prune(
     from serving.versions.store import VersionStore
 
     settings = _load(workdir, config, overrides)
-    with _usage_errors():
+    with usage_errors():
         known = known_versions(server, settings.serving.model_name) if server else {}
         live = [number for number, status in known.items() if status.is_available]
         store = VersionStore(settings.serving_base, settings.push.permissions)
         removed = prune_versions(store, keep or settings.push.keep, live)
     text = ", ".join(map(str, removed)) if removed else "nothing"
-    _say(as_json, {"removed": removed}, f"removed {text}")
+    say(as_json, {"removed": removed}, f"removed {text}")
 
 
 @app.command(
@@ -213,7 +212,7 @@ def label(
         raise UsageError("give either a version or --remove")
     settings = _load(workdir, config, overrides)
     store = VersionStore(settings.serving_base, settings.push.permissions)
-    with _usage_errors():
+    with usage_errors():
         state = move_label(
             store,
             name,
@@ -224,7 +223,7 @@ def label(
         )
     path = store.storage.uri(CONFIG_NAME)
     verb = f"points at version {version}" if version is not None else "is removed"
-    _say(
+    say(
         as_json,
         {"labels": state.labels, "config": path},
         f"label {name} {verb}; servers read {path} (--model_config_file)",
@@ -244,10 +243,10 @@ def verify(
     from cli.verify import verify_version
 
     settings = _load(workdir, config, overrides)
-    with _usage_errors():
+    with usage_errors():
         verdict = verify_version(settings, version, key)
     text = verdict.reason or f"version {version} is what was signed with the private key of {key}"
-    _say(as_json, verdict.model_dump(), text)
+    say(as_json, verdict.model_dump(), text)
     if not verdict.verified:
         raise typer.Exit(_NOT_VERIFIED)
 
@@ -277,22 +276,3 @@ def _waiter(server: str | None, model_name: str) -> Callable[[int], None]:
         )
 
     return wait
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Turns what the user can set right into one sentence and exit code 2."""
-    from pipeline.settings.errors import UsageError
-    from serving.client.errors import ClientError
-    from serving.versions.labels import UnknownVersionError
-
-    try:
-        yield
-    except UnknownVersionError as error:
-        raise UsageError(str(error)) from error
-    except ClientError as error:
-        raise UsageError(error.message) from error
-
-
-def _say(as_json: bool, result: dict[str, object], text: str) -> None:
-    print(json.dumps(result) if as_json else text, file=sys.stdout)

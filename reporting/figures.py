@@ -56,26 +56,18 @@ def brightness(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
     """The density of the images' mean pixel, a line for each named part of the data."""
     with rc_context(STYLE):
         figure, axes = new_figure(0.06)
-        for place, (name, part) in enumerate(parts):
-            total = sum(bucket.count for bucket in part.brightness) or 1
-            edges = [bucket.low for bucket in part.brightness] + [part.brightness[-1].high]
-            shares = [
-                bucket.count / total / max(bucket.high - bucket.low, 1e-9)
-                for bucket in part.brightness
-            ]
-            axes.stairs(
-                shares,
-                edges,
-                label=name,
-                color=series_color(place),
-                linestyle=series_dash(place),
-                linewidth=2,
-            )
+        draw_densities(axes, [(name, *_brightness_density(part)) for name, part in parts])
         axes.set_xlabel("mean pixel of an image, 0 to 255")
-        axes.set_yticks([])
-        axes.set_ylabel("density")
-        add_legend(axes)
         return svg_of(figure, "brightness")
+
+
+def _brightness_density(part: OriginStatistics) -> tuple[list[float], list[float]]:
+    total = sum(bucket.count for bucket in part.brightness) or 1
+    edges = [bucket.low for bucket in part.brightness] + [part.brightness[-1].high]
+    heights = [
+        bucket.count / total / max(bucket.high - bucket.low, 1e-9) for bucket in part.brightness
+    ]
+    return edges, heights
 
 
 def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
@@ -85,16 +77,7 @@ def class_shares(parts: Sequence[tuple[str, OriginStatistics]]) -> str:
         figure, axes = rows_figure(labels)
         for place, (name, part) in enumerate(parts):
             shares = [part.classes[label] / max(part.examples, 1) for label in labels]
-            axes.plot(
-                shares,
-                range(len(labels)),
-                series_marker(place),
-                color=series_color(place),
-                # So that a mark behind another one can be seen around it.
-                markersize=5 + 3 * place,
-                markerfacecolor=series_color(place) if place == 0 else "none",
-                label=name,
-            )
+            draw_shares(axes, place, name, shares)
         most = max(
             part.classes[label] / max(part.examples, 1) for _, part in parts for label in labels
         )
@@ -289,6 +272,38 @@ def new_figure(left: float = _LEFT_OF_NUMBERS, rows: int = 0) -> tuple[Figure, A
 
 def _shorten(label: str) -> str:
     return label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…"
+
+
+def draw_densities(
+    axes: Axes, parts: Sequence[tuple[str, Sequence[float], Sequence[float]]]
+) -> None:
+    """Draws a line for each part: its name, the edges of its buckets and their heights."""
+    for place, (name, edges, heights) in enumerate(parts):
+        axes.stairs(
+            heights,
+            edges,
+            label=name,
+            color=series_color(place),
+            linestyle=series_dash(place),
+            linewidth=2,
+        )
+    axes.set_yticks([])
+    axes.set_ylabel("density")
+    add_legend(axes)
+
+
+def draw_shares(axes: Axes, place: int, name: str, shares: Sequence[float]) -> None:
+    """Draws a mark on each row for the shares of one part, which is at `place` among the parts."""
+    axes.plot(
+        shares,
+        range(len(shares)),
+        series_marker(place),
+        color=series_color(place),
+        # So that a mark behind another one can be seen around it.
+        markersize=5 + 3 * place,
+        markerfacecolor=series_color(place) if place == 0 else "none",
+        label=name,
+    )
 
 
 def add_legend(axes: Axes) -> None:

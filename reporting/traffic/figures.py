@@ -8,6 +8,8 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatistics
 from pipeline.traffic.report import TrafficReport
 from reporting.figures import (
     add_legend,
+    draw_densities,
+    draw_shares,
     new_figure,
     rows_figure,
     series_color,
@@ -27,18 +29,7 @@ def distribution(feature: str, parts: Mapping[str, DatasetFeatureStatistics]) ->
         return ""
     with rc_context(STYLE):
         figure, axes = new_figure(0.06)
-        for place, (name, (edges, heights)) in enumerate(shown.items()):
-            axes.stairs(
-                heights,
-                edges,
-                label=name,
-                color=series_color(place),
-                linestyle=series_dash(place),
-                linewidth=2,
-            )
-        axes.set_yticks([])
-        axes.set_ylabel("density")
-        add_legend(axes)
+        draw_densities(axes, [(name, *density) for name, density in shown.items()])
         return svg_of(figure, f"traffic-{feature}")
 
 
@@ -52,15 +43,7 @@ def label_shares(feature: str, parts: Mapping[str, DatasetFeatureStatistics]) ->
         figure, axes = rows_figure(labels)
         for place, (name, each) in enumerate(counts.items()):
             total = sum(each.values()) or 1
-            axes.plot(
-                [each.get(label, 0) / total for label in labels],
-                range(len(labels)),
-                series_marker(place),
-                color=series_color(place),
-                markersize=5 + 3 * place,
-                markerfacecolor=series_color(place) if place == 0 else "none",
-                label=name,
-            )
+            draw_shares(axes, place, name, [each.get(label, 0) / total for label in labels])
         axes.set_xlim(left=0)
         add_legend(axes)
         return svg_of(figure, f"traffic-{feature}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROTATED = ".1"
+from serving.edge.rotated_log import read_since
 
 # Nothing that a version could be blamed for: who may ask, how much, and clients that went away.
 _REFUSED_BY_THE_EDGE = frozenset({401, 403, 413, 429, 499})
@@ -45,7 +45,7 @@ class Access:
 
 
 def read_access(path: Path, since: float = 0.0) -> Iterator[Access]:
-    """Yields what was asked since a moment, oldest first, from a log and the one before it.
+    """Returns what was asked since a moment, oldest first, from a log and the one before it.
 
     A line that is damaged or being written is left out.
 
@@ -53,15 +53,7 @@ def read_access(path: Path, since: float = 0.0) -> Iterator[Access]:
         path: of the log; it need not exist.
         since: in seconds since 1970.
     """
-    for part in (path.with_name(path.name + ROTATED), path):
-        try:
-            with part.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    access = _parsed(line)
-                    if access is not None and access.time >= since:
-                        yield access
-        except FileNotFoundError:
-            continue
+    return read_since(path, since, _parsed)
 
 
 def _parsed(line: str) -> Access | None:

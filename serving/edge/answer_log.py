@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from serving.edge.access_log import ROTATED
+from serving.edge.rotated_log import before, read_since
 
 _MAX_BYTES = 64_000_000
 
@@ -42,7 +42,7 @@ class AnswerLog:
         if not found:
             return
         if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
-            self._path.replace(self._path.with_name(self._path.name + ROTATED))
+            self._path.replace(before(self._path))
         text = "".join(json.dumps(asdict(each)) + "\n" for each in found)
         # One write, so that a reader meets whole lines.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -53,16 +53,8 @@ class AnswerLog:
 
 
 def read_answers(path: Path, since: float = 0.0) -> Iterator[PredictedLabel]:
-    """Yields what was predicted since a moment; a damaged line is left out."""
-    for part in (path.with_name(path.name + ROTATED), path):
-        try:
-            with part.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    found = _parsed(line)
-                    if found is not None and found.time >= since:
-                        yield found
-        except FileNotFoundError:
-            continue
+    """Returns what was predicted since a moment; a damaged line is left out."""
+    return read_since(path, since, _parsed)
 
 
 def _parsed(line: str) -> PredictedLabel | None:

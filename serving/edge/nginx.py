@@ -10,8 +10,8 @@ from pathlib import Path
 
 from files.whole import write_whole
 from serving.addresses import reachable_host
-from serving.edge.access_log import ROTATED
 from serving.edge.configuration import render
+from serving.edge.rotated_log import before
 from serving.edge.values import Edge, EdgeError
 from serving.launch.base import is_free
 from serving.launch.child import dying_with_this_process
@@ -97,7 +97,7 @@ class Nginx:
         """Begins a new access log once the old one is large; the one before goes."""
         log = self._edge.access_log
         if log.exists() and log.stat().st_size > max_bytes:
-            log.replace(log.with_name(log.name + ROTATED))
+            log.replace(before(log))
             self._signal(signal.SIGUSR1)
 
     def stop(self) -> None:
