@@ -226,7 +226,7 @@ class BatchScheduler:
 class BatchingRunner:
     """Runs steps of one servable through a BatchScheduler."""
 
-    blocks = True
+    waits = True
 
     def __init__(
         self, wrapped: Runner, scheduler: BatchScheduler, options: BatchingOptions

@@ -36,10 +36,17 @@ class CallTimes:
         self._longest = longest
         self._times: dict[Hashable, _Times] = {}
 
-    def are_quick(self, call: Hashable) -> bool:
-        """Whether calls like this one are quick; False if there was none."""
+    def are_quick(self, call: Hashable, patience: float = 1.0) -> bool:
+        """Whether calls like this one are quick; False if there was none.
+
+        `patience` is how many times as long they may take on average.
+        """
         times = self._times.get(call)
-        return times is not None and times.average < self._average and times.slowest < self._longest
+        return (
+            times is not None
+            and times.average < self._average * patience
+            and times.slowest < self._longest
+        )
 
     def note(self, call: Hashable, seconds: float) -> None:
         """Remembers how long a call took."""

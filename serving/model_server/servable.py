@@ -40,11 +40,11 @@ class Step(NamedTuple):
 class Runner(Protocol):
     """Runs steps: directly in a session, or merged into batches.
 
-    `blocks` says whether a run may wait for other requests, or for as long as its input says: it is
-    not to be made in a thread that others wait for.
+    `waits` says whether a run may wait for other requests: it is not to be made in a thread that
+    they wait for.
     """
 
-    blocks: bool
+    waits: bool
 
     def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs in the order of `step.fetches` for values in the order of `step.feeds`."""
@@ -91,13 +91,15 @@ class SessionRunner:
     session's threads were asked for (`in_callers_thread` False).
     """
 
+    waits = False
+
     def __init__(
         self, session: Any, is_bounded: bool = False, in_callers_thread: bool = True
     ) -> None:
         self._session = session
         # TensorFlow's number for the caller's own thread, and for the session's pool.
         self._pool = -1 if in_callers_thread else 0
-        self.blocks = not is_bounded
+        self._is_bounded = is_bounded
         self._callables: dict[tuple[Step, int], Callable[..., list[Any]]] = {}
         self._lock = threading.Lock()
         self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
@@ -108,7 +110,7 @@ class SessionRunner:
         if remaining is None:
             return self._run(step, 0, values)
         call = (step, _weight(values).bit_length())
-        is_short = not self.blocks and self._times.are_quick(call)
+        is_short = self._is_bounded and self._times.are_quick(call)
         started = time.perf_counter()
         try:
             return self._run(step, 0 if is_short else _timeout_ms(remaining), values)
@@ -212,9 +214,9 @@ class Servable:
         self._predicts = {key: _prepared(definition) for key, definition in signatures.items()}
 
     @property
-    def blocks(self) -> bool:
-        """Whether a call may wait for other requests (batching), or loops in its graph."""
-        return self._runner.blocks
+    def waits(self) -> bool:
+        """Whether a call may wait for other requests (batching)."""
+        return self._runner.waits
 
     def predict(
         self,

@@ -134,7 +134,9 @@ class RestApi:
         elif b"content-encoding" in request.headers:
             outcome = None
         else:
-            outcome = _outcome(lambda: self._inference.run_if_quick(where, request.body))
+            outcome = _outcome(
+                lambda: self._inference.run_if_quick(where, request.body, request.is_alone)
+            )
         if outcome is None:
             return self._answer_later(where, request, started)
         return self._response(where, outcome, started)

@@ -58,6 +58,9 @@ class ConnectionOwner(Protocol):
 
     def closed(self, connection: Connection) -> None: ...
 
+    def asks_alone(self, connection: Connection) -> bool:
+        """Takes note of a request; returns whether no other connection has asked lately."""
+
     def refused(self, status: int) -> None:
         """Takes note of a request that the handler did not get to see."""
 
@@ -216,6 +219,7 @@ class Connection(asyncio.Protocol):
                 self._answering.add_done_callback(partial(self._answered, exchange))
 
     def _handled(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
+        request.is_alone = self._owner.asks_alone(self)
         try:
             return self._owner.handler(request)
         except Exception as error:

@@ -44,7 +44,7 @@ class HttpRequest:
     """One request; header names are lower case, of a repeated header the first counts.
 
     `received` is when its first byte came (time.monotonic; None: now), `claim` what it holds of the
-    budget.
+    budget, `is_alone` whether no other client has asked lately.
     """
 
     method: str
@@ -53,6 +53,7 @@ class HttpRequest:
     body: bytes
     received: float | None = None
     claim: Claim | None = None
+    is_alone: bool = False
 
 
 @dataclass(slots=True)

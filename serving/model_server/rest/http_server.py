@@ -34,6 +34,8 @@ _MAX_REFUSED_CONNECTIONS = 64
 # Of a full server, a connection without a whole request for so long gives way to a new one.
 _IDLE_BEFORE_GIVING_WAY_SECONDS = 1.0
 _SECONDS_BETWEEN_REPORTS = 10.0
+# So many requests in a row from one connection are taken as a sign that no other is asking.
+_ALONE_AFTER_REQUESTS = 8
 
 
 class HttpServer:
@@ -48,6 +50,8 @@ class HttpServer:
         self._answers: set[asyncio.Future[HttpResponse]] = set()
         self._refused: Counter[int] = Counter()
         self._reported = 0.0
+        self._last_to_ask: Connection | None = None
+        self._requests_in_a_row = 0
         self._thread: threading.Thread | None = None
         self._grace_seconds = 0.0
 
@@ -90,6 +94,15 @@ class HttpServer:
     def closed(self, connection: Connection) -> None:
         """Called by a connection when it is lost."""
         self._connections.discard(connection)
+        if connection is self._last_to_ask:
+            self._last_to_ask = None
+
+    def asks_alone(self, connection: Connection) -> bool:
+        """Called by a connection for each request; whether it was the only one to ask lately."""
+        if connection is not self._last_to_ask:
+            self._last_to_ask, self._requests_in_a_row = connection, 0
+        self._requests_in_a_row += 1
+        return self._requests_in_a_row > _ALONE_AFTER_REQUESTS
 
     def refused(self, status: int) -> None:
         """Called by a connection that refuses a request; what was refused is logged in sums."""

@@ -291,7 +291,7 @@ def test_a_models_own_parameters_count_if_asked(conformance: Path, tmp_path: Pat
     plain = loader.load("m", 1, path)
     (path / "batching_params.pbtxt").write_text("max_batch_size { value: 1 }")
     batched = loader.load("m", 1, path)
-    assert (plain.blocks, batched.blocks) == (False, True)
+    assert (plain.waits, batched.waits) == (False, True)
     with pytest.raises(ServingError, match="larger than maximum input batch size 1"):
         batched.predict("", {"x": np.float32([1, 2])})
     assert batched.predict("", {"x": np.float32([1])})["y"].tolist() == [2.5]

@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from serving.model_server import deadline
 from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError
 from serving.model_server.metrics import Metrics
@@ -280,7 +282,7 @@ class SlowServable:
 
     name = "slow"
     version = 1
-    blocks = False
+    waits = False
 
     def __init__(self) -> None:
         self.called = threading.Event()
@@ -347,25 +349,60 @@ def test_a_request_that_takes_too_long_is_answered_504(pool: ThreadPoolExecutor)
     assert (answer.status, error_of(answer)) == (504, "Timed out waiting for notification")
 
 
-def test_only_calls_known_to_be_quick_are_made_on_the_event_loop(pool: ThreadPoolExecutor) -> None:
-    core = SlowCore()
-    api = slow_api(core, pool)
-    core.slow.may_answer.set()
-
-    async def is_at_once(request: HttpRequest) -> bool:
+def is_at_once(api: RestApi, request: HttpRequest) -> bool:
+    async def answered() -> bool:
         answer = api.handle(request)
         if isinstance(answer, HttpResponse):
             return True
         await answer
         return False
 
-    assert not asyncio.run(is_at_once(PREDICT))
-    assert any(asyncio.run(is_at_once(PREDICT)) for _ in range(500))
+    return asyncio.run(answered())
+
+
+def test_only_calls_known_to_be_quick_are_made_on_the_event_loop(pool: ThreadPoolExecutor) -> None:
+    core = SlowCore()
+    api = slow_api(core, pool)
+    core.slow.may_answer.set()
+
+    assert not is_at_once(api, PREDICT)
+    assert any(is_at_once(api, PREDICT) for _ in range(500))
     larger = b'{"instances": [' + b"1.0, " * 20_000 + b"1.0]}"
     for _ in range(2):
-        assert not asyncio.run(is_at_once(HttpRequest("POST", PREDICT.target, {}, larger)))
-    core.slow.blocks = True
-    assert not asyncio.run(is_at_once(PREDICT))
+        assert not is_at_once(api, HttpRequest("POST", PREDICT.target, {}, larger))
+    core.slow.waits = True
+    assert not is_at_once(api, PREDICT)
+
+
+def test_a_call_of_milliseconds_is_made_on_the_event_loop_for_who_is_alone(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = SlowCore()
+    api = slow_api(core, pool)
+    monkeypatch.setattr(core.slow, "predict", lambda name, inputs: time.sleep(0.0015) or inputs)
+    assert not any(is_at_once(api, PREDICT) for _ in range(20))
+    assert any(is_at_once(api, replace(PREDICT, is_alone=True)) for _ in range(500))
+
+
+def test_a_call_that_keeps_the_event_loop_too_long_is_made_again_elsewhere(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = SlowCore()
+    api = slow_api(core, pool)
+    core.slow.may_answer.set()
+    assert any(is_at_once(api, PREDICT) for _ in range(500))
+    granted: list[float] = []
+
+    def predict(name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        granted.append(cast(float, deadline.remaining()))
+        if granted[-1] < 1:
+            raise deadline.exceeded()
+        return inputs
+
+    monkeypatch.setattr(core.slow, "predict", predict)
+    answer = call(api, "POST", "/v1/models/slow:predict", PREDICT.body)
+    assert (answer.status, len(granted)) == (200, 2)
+    assert granted[0] <= 0.05 < granted[1]
 
 
 @pytest.mark.parametrize(

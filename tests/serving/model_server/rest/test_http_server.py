@@ -30,6 +30,8 @@ class Echo:
     def __call__(self, request: HttpRequest) -> HttpResponse | asyncio.Future[HttpResponse]:
         text = b"%s %s %s" % (request.method.encode(), request.target, request.body)
         response = HttpResponse(200, "text/plain", text, (("X-Test", "1"),))
+        if request.target == b"/alone":
+            return HttpResponse(200, "text/plain", b"%d" % request.is_alone)
         if request.target == b"/bug":
             raise ZeroDivisionError("a bug")
         if request.target == b"/large":
@@ -414,3 +416,16 @@ def test_a_client_that_breaks_off_takes_its_waiting_work_along(
     assert eventually(lambda: not server._answers)
     echo.may_answer.set()
     assert serves(port)
+
+
+def test_a_client_is_alone_until_another_asks(port: int) -> None:
+    def is_alone(client: http.client.HTTPConnection) -> int:
+        client.request("GET", "/alone")
+        return int(client.getresponse().read())
+
+    one, other = (http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(2))
+    assert [is_alone(one) for _ in range(10)] == [0] * 8 + [1, 1]
+    assert [is_alone(client) for client in (other, one, other, one)] == [0] * 4
+    assert [is_alone(one) for _ in range(8)][-1] == 1
+    one.close()
+    other.close()
