@@ -18,6 +18,13 @@ def pytest_configure() -> None:
     os.environ.pop("UV", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The time limit is for tests that hang; those of the soak tier take as long as they take."""
+    for item in items:
+        if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 def run_runner(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `python runner.py` with these arguments, as a user does."""
     return subprocess.run(
