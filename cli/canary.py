@@ -1,5 +1,6 @@
 """`runner.py models canary`, `promote` and `abort`: a new version before a share of the clients."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import judging
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
 from cli.outcome import say, usage_errors
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
-    from serving.edge.canary import Trial
+    from serving.edge.canary import Canary, Trial
 
 app = typer.Typer()
 
@@ -28,6 +30,7 @@ Server = Annotated[
 @app.command(
     epilog=examples(
         "models canary 1795240112 --percent 10 --server localhost:8501",
+        "models canary 1795240112 --percent 10 --watch --server localhost:8501",
         "models canary --json",
     )
 )
@@ -38,6 +41,9 @@ def canary(
     percent: Annotated[
         int | None, typer.Option(min=0, max=100, help="Share of the clients that meet it.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Judge it every ten seconds until the trial has ended.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     workdir: Workdir = None,
     config: ConfigFile = None,
@@ -48,26 +54,34 @@ def canary(
     """Have a share of the clients of `serve --edge` meet the newest version.
 
     Repeated with another share, it changes that: a client that met the version meets it still when
-    the share grows.
+    the share grows. With --watch it is promoted or taken back (exit code 9) as `traffic judge`
+    finds.
     """
     from pipeline.settings.errors import UsageError
 
     if (version is None) != (percent is None):
         raise UsageError("give the version and --percent, or neither to see what is on trial")
-    with _trial(workdir, config, overrides, server) as trial:
+    with _trial(workdir, config, overrides, server) as (settings, trial):
         if version is None or percent is None:
             current = trial.current()
         else:
             current = trial.begin(version, percent, reason)
-    if as_json:
-        print(current.model_dump_json() if current else "null")
-    elif current is None:
-        print("no version is on trial")
+        if watch:
+            print(_as_text(current), file=sys.stderr, flush=True)
+            found = judging.watch(judging.judge_of(settings, trial))
+    if watch:
+        judging.end_with(found, as_json, watched=True)
     else:
-        print(
-            f"version {current.version} meets {current.percent} % of the clients, version "
-            f"{current.stable} the others, since {current.since:%Y-%m-%d %H:%M:%S} UTC"
-        )
+        print((current.model_dump_json() if current else "null") if as_json else _as_text(current))
+
+
+def _as_text(current: "Canary | None") -> str:
+    if current is None:
+        return "no version is on trial"
+    return (
+        f"version {current.version} meets {current.percent} % of the clients, version "
+        f"{current.stable} the others, since {current.since:%Y-%m-%d %H:%M:%S} UTC"
+    )
 
 
 @app.command(epilog=examples("models promote --server localhost:8501"))
@@ -80,7 +94,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Have all clients meet the version on trial."""
-    with _trial(workdir, config, overrides, server) as trial:
+    with _trial(workdir, config, overrides, server) as (_, trial):
         done = trial.promote(reason)
     say(as_json, {"promoted": done.version}, f"version {done.version} meets all clients")
 
@@ -95,7 +109,7 @@ def abort(
     as_json: Json = False,
 ) -> None:
     """Take the version on trial back: no client meets it, and it is rolled back."""
-    with _trial(workdir, config, overrides, server) as trial:
+    with _trial(workdir, config, overrides, server) as (_, trial):
         done = trial.abort(reason)
     say(
         as_json,
@@ -107,13 +121,13 @@ def abort(
 @contextmanager
 def _trial(
     workdir: Path | None, config: Path | None, overrides: list[str] | None, server: str | None
-) -> Iterator["Trial"]:
-    """Gives the place of trials; what the user can set right becomes one sentence."""
+) -> Iterator[tuple["Config", "Trial"]]:
+    """Gives settings and the place of trials; what the user can set right becomes one sentence."""
     from pipeline.settings.load import load_config
 
     settings = load_config(None, config, overrides or [], workdir=workdir)
     with usage_errors():
-        yield trial_of(settings, server)
+        yield settings, trial_of(settings, server)
 
 
 def trial_of(settings: "Config", server: str | None = None) -> "Trial":

@@ -1,22 +1,15 @@
 """`runner.py traffic judge`: the version on trial is promoted or taken back, for stated reasons."""
 
-import sys
-import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from cli import judging
 from cli.canary import Server, trial_of
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
 from cli.outcome import usage_errors
 
-if TYPE_CHECKING:
-    from serving.edge.judgement import Judgement
-
 app = typer.Typer()
-
-_WORSE = 9
-_LOOK_SECONDS = 10.0
 
 
 @app.command(
@@ -45,40 +38,13 @@ def judge(
     seen is in the edge's log, so it does not matter who looks, how often, or whether it was
     interrupted.
     """
+    from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
-    from serving.edge.judge import Judge
-    from serving.edge.judgement import Verdict
 
+    if watch and dry_run:
+        raise UsageError("--watch waits for the end that --dry-run forbids: give one of them")
     settings = load_config(None, config, overrides or [], workdir=workdir)
-    limits = settings.canary.limits(records=settings.traffic.sample > 0)
     with usage_errors():
-        judging = Judge(trial_of(settings, server), settings.edge_dir, limits)
-        while True:
-            found = judging.judge() if dry_run else judging.act()
-            if found is None or found.verdict is not Verdict.WAIT or not watch:
-                break
-            print(found.reasons[0], file=sys.stderr, flush=True)
-            time.sleep(_LOOK_SECONDS)
-    if as_json:
-        print(found.model_dump_json() if found else "null")
-    else:
-        _print(found)
-    if found and found.verdict is Verdict.ABORT:
-        raise typer.Exit(_WORSE)
-
-
-def _print(found: "Judgement | None") -> None:
-    if found is None:
-        print("no version is on trial")
-        return
-    print(f"{found.verdict}: {'; '.join(found.reasons)}")
-    for figures in found.variants:
-        times = (
-            f"{figures.p50_ms} ms median, {figures.p99_ms} ms p99"
-            if figures.p50_ms is not None
-            else "no answers"
-        )
-        print(
-            f"  {figures.variant:<8}{figures.requests:>8} requests{figures.errors:>6} errors  "
-            f"{times}"
-        )
+        judge = judging.judge_of(settings, trial_of(settings, server))
+        found = judging.watch(judge) if watch else judge.judge() if dry_run else judge.act()
+    judging.end_with(found, as_json, watched=watch)

@@ -1,6 +1,7 @@
 """Acts on what the edge has seen of a version on trial: promotes it, or takes it back."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,14 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from serving.client.errors import ClientError
 from serving.edge.access_log import read_access
 from serving.edge.answer_log import read_answers
-from serving.edge.canary import CANARY, Trial
+from serving.edge.canary import CANARY, CanaryError, Trial
 from serving.edge.judgement import Judgement, Verdict, judge
 from serving.edge.limits import Limits
+from serving.versions.journal import Action, read_entries
 
 ACCESS_LOG = "access.log"
 ANSWER_LOG = "answers.log"
+
+_ENDINGS = {Action.PROMOTED: Verdict.PROMOTE, Action.ABORTED: Verdict.ABORT}
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,53 @@ class Judge:
         elif found.verdict is Verdict.ABORT:
             self.trial.abort(reason)
         return found
+
+    def watch(self, version: int, every_seconds: float, talk: TextIO) -> Judgement:
+        """Judges a version until its trial has ended, by whomever; returns how it ended.
+
+        The verdict is WAIT where it neither was promoted nor taken back: another version took its
+        place, or it was rolled back by other means.
+
+        Args:
+            version: that is on trial.
+            every_seconds: between looks.
+            talk: gets a line a judgement that differs from the one before.
+
+        Raises:
+            CanaryError: the record of the trial cannot be read.
+        """
+        told = ""
+        while self._is_on_trial(version):
+            try:
+                found = self.act()
+                if found is not None and found.verdict is not Verdict.WAIT:
+                    return found
+                said = "; ".join(found.reasons) if found else told
+            except (CanaryError, ClientError, OSError) as error:
+                # The server may be back at the next look.
+                said = f"could not be judged: {error}"
+            if said != told:
+                print(f"version {version}: {said}", file=talk, flush=True)
+            told = said
+            time.sleep(every_seconds)
+        return self._ended_by_others(version)
+
+    def _is_on_trial(self, version: int) -> bool:
+        current = self.trial.current()
+        is_served = any(each.number == version for each in self.trial.store.served())
+        return current is not None and current.version == version and is_served
+
+    def _ended_by_others(self, version: int) -> Judgement:
+        of_trial = [
+            entry
+            for entry in read_entries(self.trial.store)
+            if entry.version == version and entry.action in {Action.CANARY, *_ENDINGS}
+        ]
+        last = of_trial[-1] if of_trial else None
+        if last is None or last.action not in _ENDINGS:
+            why = "it is not on trial any more, and was neither promoted nor taken back"
+            return Judgement(verdict=Verdict.WAIT, reasons=[why], variants=[])
+        return Judgement(verdict=_ENDINGS[last.action], reasons=[last.reason], variants=[])
 
 
 @contextmanager
