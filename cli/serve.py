@@ -175,6 +175,7 @@ def _edge(settings: "Config", server: "Address", host: str, port: int, grpc_port
         max_body_megabytes=chosen.max_body_megabytes,
         requests_per_second=chosen.requests_per_second,
         burst=chosen.burst,
+        connections_per_address=chosen.connections_per_address,
         sticky_header=chosen.sticky_header,
         sample=settings.traffic.sample,
         recorder=f"127.0.0.1:{free_ports(1)[0]}",

@@ -25,6 +25,12 @@ class EdgeSettings(Settings):
         0, ge=0, description="of one client address, beyond which 429 is answered; 0: no limit"
     )
     burst: int = Field(50, ge=0, description="requests above that rate that are let through")
+    connections_per_address: int = Field(
+        0,
+        ge=0,
+        description="that are being answered at once, of gRPC calls, beyond which 429 is answered; "
+        "0: no limit",
+    )
     sticky_header: str = Field(
         "X-Client-Id",
         pattern=r"^[A-Za-z][A-Za-z0-9-]*$",

@@ -4,10 +4,12 @@ import os
 import re
 
 from serving.edge.routes import BUCKETS
+from serving.edge.secrets import FILES
 from serving.edge.servers import grpc_server, rest_server
 from serving.edge.values import Edge, EdgeError, quoted
 
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_PASSWORD = re.compile(r"[^:\s][^:]*:\S+")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
 
 
@@ -26,10 +28,15 @@ def _check(edge: Edge) -> None:
         raise EdgeError("edge.certificate and edge.key go together: give both or none")
     if edge.tokens and edge.passwords:
         raise EdgeError("edge.tokens and edge.passwords exclude each other: give one of them")
-    for name in ("certificate", "key", "tokens", "passwords"):
+    for name in FILES:
         path = getattr(edge, name)
         if path is not None and not os.access(path, os.R_OK):
             raise EdgeError(f"edge.{name}: {path} cannot be read")
+    if edge.passwords:
+        lines = edge.passwords.read_text(errors="replace").split("\n")
+        known = [line for line in lines if line.strip() and not line.startswith("#")]
+        if not known or not all(map(_PASSWORD.match, known)):
+            raise EdgeError(f"edge.passwords: {edge.passwords} must hold what htpasswd writes")
 
 
 def _process(edge: Edge) -> list[str]:
@@ -91,7 +98,7 @@ def _http(edge: Edge) -> list[str]:
 def _authorization(edge: Edge) -> list[str]:
     if edge.tokens is None:
         return []
-    tokens = edge.tokens.read_text().split()
+    tokens = edge.tokens.read_text(errors="replace").split()
     if not tokens or not all(map(_TOKEN.fullmatch, tokens)):
         raise EdgeError(
             f"edge.tokens: {edge.tokens} must hold a token a line, each of 16 to 512 letters, "
@@ -103,13 +110,20 @@ def _authorization(edge: Edge) -> list[str]:
 
 
 def _limits(edge: Edge) -> list[str]:
-    if not edge.requests_per_second:
-        return []
-    return [
-        f"limit_req_zone $binary_remote_addr zone=clients:10m rate={edge.requests_per_second}r/s;",
-        f"limit_req zone=clients burst={edge.burst} nodelay;",
-        "limit_req_status 429;",
-    ]
+    lines = []
+    if edge.requests_per_second:
+        lines += [
+            f"limit_req_zone $binary_remote_addr zone=rate:10m rate={edge.requests_per_second}r/s;",
+            f"limit_req zone=rate burst={edge.burst} nodelay;",
+            "limit_req_status 429;",
+        ]
+    if edge.connections_per_address:
+        lines += [
+            "limit_conn_zone $binary_remote_addr zone=connections:10m;",
+            f"limit_conn connections {edge.connections_per_address};",
+            "limit_conn_status 429;",
+        ]
+    return lines
 
 
 def _upstreams(edge: Edge) -> list[str]:

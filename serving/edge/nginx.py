@@ -12,6 +12,7 @@ from files.whole import write_whole
 from serving.addresses import reachable_host
 from serving.edge.configuration import render
 from serving.edge.rotated_log import before
+from serving.edge.secrets import FILES, remove_copies, with_copies
 from serving.edge.values import Edge, EdgeError
 from serving.launch.base import is_free
 from serving.launch.child import dying_with_this_process
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 INSTALL = "`apt-get install nginx-light` installs it"
 
 _START_SECONDS = 15.0
+_TEST_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 # Administrators' programs are not on every user's PATH.
@@ -36,23 +38,42 @@ def write_configuration(edge: Edge) -> Path:
     """Writes nginx.conf, which nginx itself has found right; returns its path.
 
     Raises:
-        EdgeError: there is no nginx, or it would not take the configuration.
+        EdgeError: there is no nginx, or it would not take the configuration; the one before, and
+            all that it names, is as it was.
     """
-    text = render(edge)
+    # What is wrong with a file is said of that file, not of its copy.
+    render(edge)
     edge.folder.mkdir(parents=True, exist_ok=True)
     # The configuration may hold tokens.
     edge.folder.chmod(0o700)
-    candidate = edge.folder / "nginx.conf.new"
+    copied = with_copies(edge)
+    candidate, final = edge.folder / "nginx.conf.new", edge.folder / "nginx.conf"
+    text = render(copied)
+    before = final.read_text() if final.exists() else ""
     write_whole(candidate, text)
-    tested = subprocess.run(
-        [*_command(edge, candidate), "-t"], capture_output=True, text=True, timeout=30
-    )
-    if tested.returncode:
-        why = next((line for line in tested.stderr.splitlines() if "[emerg]" in line), "")
-        raise EdgeError(f"nginx does not take {candidate}: {why or tested.stderr.strip()}")
-    final = edge.folder / "nginx.conf"
+    if why := _what_is_wrong(edge, candidate):
+        for name in FILES:
+            why = why.replace(str(getattr(copied, name)), str(getattr(edge, name)))
+        remove_copies(edge, before)
+        raise EdgeError(f"nginx does not take {candidate}: {why}")
     candidate.replace(final)
+    # Workers that answer what they have begun still read those of the configuration before.
+    remove_copies(edge, before, text)
     return final
+
+
+def _what_is_wrong(edge: Edge, configuration: Path) -> str:
+    command = [*_command(edge, configuration), "-t"]
+    try:
+        tested = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TEST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"`nginx -t` did not end within {_TEST_SECONDS:.0f} s"
+    if not tested.returncode:
+        return ""
+    said = [line for line in tested.stderr.splitlines() if "[emerg]" in line]
+    return said[0] if said else tested.stderr.strip()
 
 
 class Nginx:
@@ -61,18 +82,19 @@ class Nginx:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._process: subprocess.Popen[bytes] | None = None
+        self._configuration: Path | None = None
 
     def start(self) -> None:
-        """Starts it, and returns once it listens.
+        """Starts it, and returns once it listens; again, with the configuration that was in force.
 
         Raises:
             EdgeError: there is no nginx, it does not take the configuration, or it ended.
         """
-        configuration = write_configuration(self._edge)
+        self._configuration = self._configuration or write_configuration(self._edge)
         with (self._edge.folder / "nginx.out").open("wb") as output:
             self._process = subprocess.Popen(
                 # Killed outright, the master would leave its workers behind.
-                dying_with_this_process(_command(self._edge, configuration), signal.SIGTERM),
+                dying_with_this_process(_command(self._edge, self._configuration), signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -89,8 +111,9 @@ class Nginx:
 
         Raises:
             EdgeError: the new configuration is wrong; the old one stays in force.
+            OSError: a file could not be read or written; the same holds.
         """
-        write_configuration(self._edge)
+        self._configuration = write_configuration(self._edge)
         self._signal(signal.SIGHUP)
 
     def rotate_log(self, max_bytes: int) -> None:

@@ -14,6 +14,7 @@ from typing import TextIO
 from serving.edge.canary import STABLE, Trial
 from serving.edge.nginx import INSTALL, Nginx, find_nginx
 from serving.edge.recorder import RecorderSettings
+from serving.edge.secrets import Renewal
 from serving.edge.values import Edge, EdgeError
 from serving.launch.base import is_free
 from serving.launch.child import dying_with_this_process
@@ -100,20 +101,25 @@ def running_edge(
 ) -> Iterator[None]:
     """Runs an edge for the length of a `with` block; what ends by itself is started again.
 
+    Certificates, tokens and passwords that are renewed are taken up.
+
     Args:
         edge: what it is.
         recorder: takes the sample of an edge that hands one over.
         max_log_bytes: of the access log, before a new one is begun.
-        talk: gets a line about what ended.
+        talk: gets a line about what ended, what was renewed, and what was renewed wrongly.
 
     Raises:
         EdgeError: nginx could not be started.
     """
+    renewal = Renewal(edge)
     nginx = Nginx(edge)
     recorders = [Recorder(recorder, edge.folder / "recorder.log")] if recorder else []
     stopping = threading.Event()
     nginx.start()
-    keeper = threading.Thread(target=_keep, args=(nginx, recorders, max_log_bytes, stopping, talk))
+    keeper = threading.Thread(
+        target=_keep, args=(nginx, recorders, renewal, max_log_bytes, stopping, talk)
+    )
     keeper.start()
     try:
         yield
@@ -125,6 +131,7 @@ def running_edge(
 def _keep(
     nginx: Nginx,
     recorders: list[Recorder],
+    renewal: Renewal,
     max_log_bytes: int,
     stopping: threading.Event,
     talk: TextIO,
@@ -138,9 +145,20 @@ def _keep(
                 print("nginx ended, starting it again", file=talk, flush=True)
                 nginx.start()
             nginx.rotate_log(max_log_bytes)
+            if renewal.is_due():
+                _take_up(nginx, talk)
         except (EdgeError, OSError) as error:
             print(f"the edge: {error}", file=talk, flush=True)
             stopping.wait(_TRY_AGAIN_SECONDS)
     nginx.stop()
     for recorder in recorders:
         recorder.stop()
+
+
+def _take_up(nginx: Nginx, talk: TextIO) -> None:
+    try:
+        nginx.reload()
+        said = "what was renewed of certificate, key, tokens and passwords is in force"
+    except (EdgeError, OSError) as error:
+        said = f"what was renewed is wrong, and what was there before stays in force: {error}"
+    print(f"the edge: {said}", file=talk, flush=True)

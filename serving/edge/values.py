@@ -34,6 +34,7 @@ class Edge:
         max_body_megabytes: of a request.
         requests_per_second: of one client address; 0: no limit.
         burst: requests above that rate that a client may send at once.
+        connections_per_address: that are being answered at once; of gRPC, calls; 0: no limit.
         sticky_header: its value, where it is sent, stands for the client instead of its address.
         sample: share of the requests that are handed to the recorder.
         recorder: `host:port` of the recorder; empty: there is none.
@@ -54,6 +55,7 @@ class Edge:
     max_body_megabytes: int = 16
     requests_per_second: int = 0
     burst: int = 50
+    connections_per_address: int = 0
     sticky_header: str = "X-Client-Id"
     sample: float = 0.0
     recorder: str = ""

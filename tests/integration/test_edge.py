@@ -6,8 +6,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
@@ -19,7 +17,6 @@ from tensorflow_serving.apis import (
 )
 
 from serving.edge.access_log import read_access
-from serving.edge.nginx import Nginx
 from tests.integration.edge_stage import MODEL, NGINX, Stage, bodies, wait_until
 
 pytestmark = [
@@ -28,7 +25,6 @@ pytestmark = [
 ]
 
 [BODY] = bodies(1)
-TOKEN = "k4Jb8sQ2mN7xV1zT"
 
 
 @pytest.fixture(scope="module")
@@ -102,42 +98,6 @@ def test_nginx_that_is_killed_comes_back(stage: Stage) -> None:
 
     wait_until(is_another, 20)
     wait_until(answers, 20)
-
-
-def test_with_tls_tokens_and_a_rate_only_those_who_may_are_answered(
-    stage: Stage, tmp_path: Path
-) -> None:
-    certificate, key, tokens = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "tokens"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    command += f" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {key}"
-    subprocess.run([*command.split(), "-out", certificate], check=True, capture_output=True)
-    tokens.write_text(f"{TOKEN}\n")
-    edge = replace(
-        stage.edge(tmp_path / "edge"),
-        certificate=certificate,
-        key=key,
-        tokens=tokens,
-        requests_per_second=1,
-        burst=5,
-    )
-
-    def ask(token: str) -> int:
-        headers = {"Authorization": f"Bearer {token}"}
-        url = f"{edge.url}/v1/models/{MODEL}:classify"
-        return requests.post(url, data=BODY, headers=headers, verify=str(certificate)).status_code
-
-    nginx = Nginx(edge)
-    nginx.start()
-    try:
-        assert ask(TOKEN) == 200
-        assert ask(TOKEN.lower()) == 401
-        assert ask(TOKEN + "x") == 401
-        assert {ask(TOKEN) for _ in range(12)} == {200, 429}
-        tokens.write_text("another-token-of-22-letters\n")
-        nginx.reload()
-        wait_until(lambda: ask(TOKEN) == 401, 10)
-    finally:
-        nginx.stop()
 
 
 def test_a_client_stays_with_its_variant_and_growing_only_adds_clients(stage: Stage) -> None:

@@ -31,6 +31,7 @@ def tokens(tmp_path: Path, text: str) -> Path:
         {"sample": 1.0, "recorder": "127.0.0.1:9"},
         {"sample": 0.00001, "recorder": "127.0.0.1:9"},
         {"host": "::1", "grpc_port": None, "requests_per_second": 5},
+        {"requests_per_second": 5, "connections_per_address": 5},
         {"model_name": "a.b-c_1", "sticky_header": "X-Session"},
     ],
 )
