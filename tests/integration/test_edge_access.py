@@ -1,23 +1,18 @@
 """Who may ask at a real nginx, how much at once, and what is renewed while it runs."""
 
-import io
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
-from serving.edge.running import running_edge
-from serving.edge.values import Edge
-from tests.integration.conftest import free_port
+from tests.integration.edge_backend import Backend, Front, backend_running, edge_before
 from tests.integration.edge_stage import NGINX, wait_until
 
 pytestmark = [
@@ -28,75 +23,20 @@ pytestmark = [
 TOKENS = ("k4Jb8sQ2mN7xV1zT", "another-token-of-22-letters")
 
 
-@dataclass
-class Backend:
-    """Says yes to everything, at once or when it may."""
-
-    port: int = 0
-    may_answer: threading.Event = field(default_factory=threading.Event)
-    waiting: int = 0
-
-
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Backend]:
-    state = Backend()
-    state.may_answer.set()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            state.waiting += 1
-            state.may_answer.wait(30)
-            state.waiting -= 1
-            self.send_response_only(200)
-            self.send_header("X-Seen", self.headers.get("Authorization", "nothing"))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        state.port = server.server_port
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield state
-        server.shutdown()
+    with backend_running() as backend:
+        yield backend
 
 
-@dataclass
-class Front:
-    """An edge that runs, and what it said."""
-
-    edge: Edge
-    said: io.StringIO
-
-    def ask(self, **options: Any) -> requests.Response:
-        if self.edge.certificate:
-            options["verify"] = str(self.edge.certificate)
-        url = f"{self.edge.url}/v1/models/grey:predict"
-        return requests.post(url, data="{}", timeout=30, **options)
-
-    def bearing(self, token: str) -> int:
-        return self.ask(headers={"Authorization": f"Bearer {token}"}).status_code
-
-
-Start = Callable[..., Any]
+Start = Callable[..., AbstractContextManager[Front]]
 
 
 @pytest.fixture
 def start(backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Starts an edge in front of the backend for the length of a `with` block."""
     monkeypatch.setattr("serving.edge.running._LOOK_SECONDS", 0.1)
-
-    @contextmanager
-    def running(**values: Any) -> Iterator[Front]:
-        address = f"127.0.0.1:{backend.port}"
-        edge = Edge("grey", tmp_path / "grey", address, address, tmp_path / "edge", grpc_port=None)
-        front = Front(replace(edge, port=free_port(), **values), io.StringIO())
-        with running_edge(front.edge, None, 1_000_000, front.said):
-            yield front
-
-    return running
+    return partial(edge_before, backend, tmp_path)
 
 
 def certify(folder: Path) -> tuple[Path, Path]:
