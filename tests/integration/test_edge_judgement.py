@@ -1,30 +1,48 @@
 """Candidates on trial behind a real nginx end by themselves, for stated reasons."""
 
+import time
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
 
 from serving.versions.journal import read_entries
 from tests.integration.edge_stage import NGINX, Spoil, Stage, clients, wait_until
+from tests.integration.soak_results import write_result
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine")
 
-LIMITS = {"judge_every_seconds": 1, "min_requests": 300, "min_seconds": 2, "min_predictions": 150}
+SOON = {"min_requests": 300, "min_seconds": 2, "min_predictions": 150}
+# 2 % of errors do not show in 300 requests.
+AS_SET = {"min_seconds": 5}
+REPETITIONS = 10
 
 
-def slow(probabilities: tf.Tensor) -> tf.Tensor:
-    """Takes tens of milliseconds more, and changes nothing."""
-    size = 600
+def chain(probabilities: tf.Tensor, rounds: int) -> tf.Tensor:
+    """Takes time, and changes nothing."""
+    size = 300
     grain = tf.fill([size, size], tf.reduce_sum(probabilities) / size)
-    for _ in range(40):
+    for _ in tf.range(rounds):
         grain = tf.matmul(grain, grain) / tf.reduce_max(grain)
     return probabilities + 0 * tf.minimum(tf.reduce_min(grain), 0.0)
 
 
-def failing(probabilities: tf.Tensor) -> tf.Tensor:
-    """Fails for one request in ten."""
-    with tf.control_dependencies([tf.debugging.Assert(tf.random.uniform([]) > 0.1, ["unlucky"])]):
+def slower_by(seconds: float) -> Spoil:
+    """Makes a candidate that is slower by so much on this machine, as busy as it is now."""
+    rounds, timed = 50, tf.function(chain)
+    some = tf.fill([1, 5], 0.2)
+    timed(some, tf.constant(rounds))
+    began = time.monotonic()
+    timed(some, tf.constant(rounds))
+    return partial(chain, rounds=round(rounds * seconds / (time.monotonic() - began)) or 1)
+
+
+def failing(probabilities: tf.Tensor, share: float) -> tf.Tensor:
+    """Fails for a share of the requests."""
+    with tf.control_dependencies([tf.debugging.Assert(tf.random.uniform([]) > share, ["unlucky"])]):
         return tf.identity(probabilities)
 
 
@@ -33,39 +51,83 @@ def swapped(probabilities: tf.Tensor) -> tf.Tensor:
     return tf.gather(probabilities, [4, 1, 2, 3, 0], axis=1)
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("judged") / "var")
+CANDIDATES: dict[str, tuple[Spoil, str, str]] = {
+    "30 ms slower": (slower_by(0.03), "aborted", "slower: "),
+    "2 % errors": (partial(failing, share=0.02), "aborted", "more errors: "),
+    "two labels swapped": (swapped, "aborted", "other labels: "),
+    "as good": (tf.identity, "promoted", "not slower"),
+}
+
+
+def stage_with(limits: dict[str, float], folder: Path) -> Iterator[Stage]:
+    stage = Stage(folder / "var")
     stage.push()
-    arguments = [f"--set=canary.{name}={value}" for name, value in LIMITS.items()]
-    stage.start(*arguments, "--set=traffic.sample=1")
+    arguments = [f"--set=canary.{name}={value}" for name, value in limits.items()]
+    stage.start(*arguments, "--set=canary.judge_every_seconds=1", "--set=traffic.sample=1")
     yield stage
     stage.stop()
 
 
-def ended(stage: Stage, spoil: Spoil) -> tuple[str, str]:
-    """Has a candidate on trial meet half of the clients; returns how that ended, and why."""
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    yield from stage_with(SOON, tmp_path_factory.mktemp("judged"))
+
+
+@pytest.fixture(scope="module")
+def stage_as_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    yield from stage_with(AS_SET, tmp_path_factory.mktemp("judged"))
+
+
+def ended(stage: Stage, spoil: Spoil) -> tuple[str, str, float]:
+    """Has a candidate on trial meet half of the clients; returns how that ended, why, and when."""
     version = stage.push(spoil)
     with clients(stage):
         stage.trial.begin(version, 50)
-        wait_until(lambda: stage.trial.current() is None, 120)
+        began = time.monotonic()
+        wait_until(lambda: stage.trial.current() is None, 240)
     last = [entry for entry in read_entries(stage.store) if entry.version == version][-1]
-    return last.action, last.reason
+    return last.action, last.reason, time.monotonic() - began
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [(slow, "slower: "), (failing, "more errors: "), (swapped, "other labels: ")],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ("spoil", "action", "reason"),
+    [
+        CANDIDATES["30 ms slower"],
+        (partial(failing, share=0.1), "aborted", "more errors: "),
+        CANDIDATES["two labels swapped"],
+        CANDIDATES["as good"],
+    ],
+    ids=["slower", "failing", "swapped", "good"],
 )
-def test_a_bad_candidate_is_taken_back_by_itself(stage: Stage, spoil: Spoil, reason: str) -> None:
-    action, why = ended(stage, spoil)
-    assert action == "aborted"
+def test_a_bad_candidate_is_taken_back_and_a_good_one_promoted_by_itself(
+    stage: Stage, spoil: Spoil, action: str, reason: str
+) -> None:
+    how, why, _ = ended(stage, spoil)
+    assert how == action
     assert reason in why
 
 
-@pytest.mark.integration
-def test_a_good_candidate_is_promoted_by_itself(stage: Stage) -> None:
-    action, why = ended(stage, tf.identity)
-    assert (action, "not slower" in why) == ("promoted", True)
+@pytest.fixture(scope="module")
+def results() -> Iterator[dict[str, Any]]:
+    """What the trials of this run came to; written when all are done."""
+    found: dict[str, Any] = {}
+    yield found
+    write_result("edge_judgement", {"limits": AS_SET, "candidates": found})
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("repetition", range(REPETITIONS), ids="trial{}".format)
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_each_of_many_candidates_ends_as_it_should(
+    stage_as_set: Stage, results: dict[str, Any], candidate: str, repetition: int
+) -> None:
+    spoil, action, reason = CANDIDATES[candidate]
+    how, why, seconds = ended(stage_as_set, spoil)
+    as_it_should = how == action and reason in why
+    row = results.setdefault(candidate, {"trials": 0, action: 0, "seconds": [], "reasons": []})
+    row["trials"] += 1
+    row[action] += as_it_should
+    row["seconds"].append(round(seconds))
+    row["reasons"].append(why)
+    assert as_it_should, f"{how}: {why}"

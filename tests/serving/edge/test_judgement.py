@@ -88,6 +88,27 @@ def test_thirty_milliseconds_are_found(seed: int) -> None:
     assert found.reasons[0].startswith("slower: ")
 
 
+def slowed(accesses: list[Access], begin: int, end: int, variant: str = "") -> list[Access]:
+    """Has a stretch of the requests, of one variant or both, take 20 ms more."""
+    return [
+        replace(each, server_seconds=(each.server_seconds or 0) + 0.02)
+        if begin <= place < end and variant in each.variant
+        else each
+        for place, each in enumerate(accesses)
+    ]
+
+
+def test_a_version_that_is_slow_for_a_while_is_not_slower() -> None:
+    accesses = slowed(traffic(1), 0, 900, "canary")
+    assert judged(accesses, predicted(1, SHARES)).verdict is Verdict.PROMOTE
+
+
+def test_a_machine_that_is_busy_since_the_trial_began_makes_no_version_slower() -> None:
+    accesses = [replace(each, variant="stable") for each in traffic(1)[:2000]]
+    accesses += [replace(each, time=each.time + 2000) for each in slowed(traffic(2), 0, 4000)]
+    assert judged(accesses, predicted(1, SHARES)).verdict is Verdict.PROMOTE
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_two_swapped_classes_are_found_where_one_is_more_frequent(seed: int) -> None:
     found = judged(traffic(seed), predicted(seed, SHARES[[1, 0, 2, 3]]))
