@@ -1,5 +1,5 @@
-# The image of every step that Kubeflow Pipelines runs (docs/kubeflow.md), with exactly the packages
-# of uv.lock. No entry point: Kubeflow and kfp's local runner give the whole command.
+# The image of every step that Kubeflow Pipelines runs (docs/kubeflow.md), and of the edge in front of
+# a model server (docs/howto/deploy.md), with exactly the packages of uv.lock. No entry point: Kubeflow and kfp's local runner give the whole command.
 # Some of the packages come as source; the compiler for them stays in the first stage.
 ARG BUILD_IMAGE=python:3.11-bookworm
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -14,6 +14,8 @@ COPY pyproject.toml uv.lock .python-version ./
 RUN uv sync --locked --no-dev --group kubeflow
 
 FROM ${PYTHON_IMAGE}
+RUN apt-get update && apt-get install --yes --no-install-recommends nginx-light \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY . .

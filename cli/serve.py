@@ -3,17 +3,17 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.edge import edge_of, in_front
 from cli.options import ConfigFile, Json, ModelServer, Overrides, Workdir, examples
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
-    from serving.edge.recorder import RecorderSettings
     from serving.edge.values import Edge
     from serving.launch.base import ModelServer as RunningServer
     from serving.launch.service import Address, Request, Serving
@@ -67,6 +67,7 @@ def serve(
     from cli.invocation import command
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
+    from serving.addresses import join_host_port
     from serving.edge.canary import CanaryError
     from serving.edge.values import EdgeError
     from serving.launch.service import (
@@ -86,7 +87,10 @@ def serve(
     )
     # With an edge in front, the server itself is for this machine only.
     address = Address("127.0.0.1" if edge else host, grpc_port, rest_port, ui_port if ui else None)
-    front = _edge(settings, address, host, edge_port, edge_grpc_port) if edge else None
+    front = None
+    if edge:
+        rest, grpc = (join_host_port(address.host, port) for port in (rest_port, grpc_port))
+        front = edge_of(settings, rest, grpc, host, edge_port, edge_grpc_port)
     request = _request(settings, require_signature)
     try:
         with _served(settings, request, address, front) as (state, server):
@@ -113,8 +117,7 @@ def _served(
 ) -> "Iterator[tuple[Serving, RunningServer]]":
     """Starts the server, and the edge in front of it where one was asked for."""
     from cli.canary import trial_of
-    from serving.edge.judge import Judge, judging
-    from serving.edge.running import prepare, running_edge
+    from serving.edge.running import prepare
     from serving.launch.service import serving
 
     if edge is None:
@@ -122,64 +125,9 @@ def _served(
             yield started
         return
     prepare(trial_of(settings), edge)
-    recorder = _recorder(settings, edge) if edge.records else None
-    limits = settings.canary.limits(records=edge.records)
-    judge = Judge(trial_of(settings, edge.rest), edge.folder, limits)
-    every = settings.canary.judge_every_seconds
-    with (
-        serving(request, address, sys.stderr) as (state, server),
-        running_edge(edge, recorder, settings.edge.access_log_megabytes * 1_000_000, sys.stderr),
-        judging(judge, every, sys.stderr) if every else nullcontext(),
-    ):
+    with serving(request, address, sys.stderr) as (state, server), in_front(settings, edge):
         state.edge = edge.url
         yield state, server
-
-
-def _recorder(settings: "Config", edge: "Edge") -> "RecorderSettings":
-    from serving.edge.recorder import RecorderSettings
-
-    return RecorderSettings(
-        port=int(edge.recorder.rpartition(":")[2]),
-        grpc=edge.grpc,
-        model_name=edge.model_name,
-        base=edge.base,
-        directory=settings.recordings_dir,
-        answer_log=edge.answer_log,
-        max_file_megabytes=settings.traffic.max_file_megabytes,
-        max_megabytes=settings.traffic.max_megabytes,
-    )
-
-
-def _edge(settings: "Config", server: "Address", host: str, port: int, grpc_port: int) -> "Edge":
-    from serving.addresses import join_host_port
-    from serving.edge.values import Edge
-    from serving.launch.base import free_ports
-
-    def resolved(path: Path | None) -> Path | None:
-        return path.expanduser().resolve() if path else None
-
-    chosen = settings.edge
-    return Edge(
-        model_name=settings.serving.model_name,
-        base=settings.serving_dir,
-        rest=join_host_port(server.host, server.rest_port),
-        grpc=join_host_port(server.host, server.grpc_port),
-        folder=settings.edge_dir.resolve(),
-        host=host,
-        port=port,
-        grpc_port=grpc_port,
-        certificate=resolved(chosen.certificate),
-        key=resolved(chosen.key),
-        tokens=resolved(chosen.tokens),
-        passwords=resolved(chosen.passwords),
-        max_body_megabytes=chosen.max_body_megabytes,
-        requests_per_second=chosen.requests_per_second,
-        burst=chosen.burst,
-        connections_per_address=chosen.connections_per_address,
-        sticky_header=chosen.sticky_header,
-        sample=settings.traffic.sample,
-        recorder=f"127.0.0.1:{free_ports(1)[0]}",
-    )
 
 
 def _request(config: "Config", require_signature: Path | None) -> "Request":

@@ -28,6 +28,15 @@ _RECORDER = "serving.edge.recorder"
 _RECORDER_SECONDS = 10.0
 
 
+def check(edge: Edge) -> None:
+    """Sees that there can be an edge; raises EdgeError: there is no nginx, or a port is taken."""
+    if find_nginx() is None:
+        raise EdgeError(f"--edge needs nginx, which is not on this machine; {INSTALL}")
+    for flag, port in {"--edge-port": edge.port, "--edge-grpc-port": edge.grpc_port}.items():
+        if port and not is_free(port, edge.host):
+            raise EdgeError(f"port {port} is taken by another program; choose another with {flag}")
+
+
 def prepare(trial: Trial, edge: Edge) -> None:
     """Sees that there can be an edge, before the server is started that stands behind it.
 
@@ -36,11 +45,7 @@ def prepare(trial: Trial, edge: Edge) -> None:
     Raises:
         EdgeError: there is no nginx, or a port is taken.
     """
-    if find_nginx() is None:
-        raise EdgeError(f"--edge needs nginx, which is not on this machine; {INSTALL}")
-    for flag, port in {"--edge-port": edge.port, "--edge-grpc-port": edge.grpc_port}.items():
-        if port and not is_free(port, edge.host):
-            raise EdgeError(f"port {port} is taken by another program; choose another with {flag}")
+    check(edge)
     newest = next((version.number for version in trial.store.served()), None)
     if newest is not None and read_labels(trial.store) is None:
         move_label(

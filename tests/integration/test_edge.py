@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import pytest
@@ -17,6 +19,8 @@ from tensorflow_serving.apis import (
 )
 
 from serving.edge.access_log import read_access
+from tests.conftest import ROOT
+from tests.integration.conftest import free_port
 from tests.integration.edge_stage import MODEL, NGINX, Stage, bodies, wait_until
 
 pytestmark = [
@@ -78,6 +82,27 @@ def test_grpc_passes_and_its_reload_call_does_not(stage: Stage) -> None:
                 model_management_pb2.ReloadConfigRequest(), timeout=10
             )
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_an_edge_alone_stands_in_front_of_a_server_elsewhere(stage: Stage, tmp_path: Path) -> None:
+    """As deployed in a container; its workdir has the served versions, and is its own."""
+    port = free_port()
+    command = [sys.executable, str(ROOT / "runner.py"), "edge", "--workdir", str(tmp_path)]
+    command += [f"--{api}=127.0.0.1:{stage.ports[api]}" for api in ("rest", "grpc")]
+    command += [f"--edge-port={port}", f"--edge-grpc-port={free_port()}"]
+    command += ["--set", f"serving.model_name={MODEL}", "--set", "traffic.sample=1"]
+    (tmp_path / "serving").symlink_to(stage.workdir / "serving")
+    edge = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert edge.stdout is not None
+        assert f"edge http://127.0.0.1:{port} in front of" in edge.stdout.readline()
+        url = f"http://127.0.0.1:{port}/v1/models/{MODEL}:classify"
+        answer = requests.post(url, data=BODY)
+        assert (answer.status_code, answer.headers["X-Variant"]) == (200, "stable")
+    finally:
+        edge.send_signal(signal.SIGTERM)
+        assert edge.wait(30) == 0
+    assert len(list(read_access(tmp_path / "edge" / "access.log"))) == 1
 
 
 def test_nginx_that_is_killed_comes_back(stage: Stage) -> None:
