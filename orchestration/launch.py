@@ -33,6 +33,14 @@ from runs.metadata_store import metadata_of
 # here has them import TFX, see `pipeline.definition`.
 _BEAM_WORKER_OPTIONS = Path(__file__).with_name("beam_worker_options.json")
 
+_ENVIRONMENT = {
+    "PIPELINE_OPTIONS_FILE": str(_BEAM_WORKER_OPTIONS),
+    # The model server that a node starts needs room on the same GPU.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    # The tensor cores' short float32 differs from that of a model server on processors.
+    "NVIDIA_TF32_OVERRIDE": "0",
+}
+
 
 class NodeFailed(Exception):
     """A node that did not succeed although its launcher returned."""
@@ -56,7 +64,8 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
     """
     node = _find(ir, node_id)
     deployment = runner_utils.extract_local_deployment_config(ir)
-    os.environ.setdefault("PIPELINE_OPTIONS_FILE", str(_BEAM_WORKER_OPTIONS))
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     _clear_earlier_attempt(ir, node)
     try:
         launcher.Launcher(

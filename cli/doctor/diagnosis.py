@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, computed_field
 
-from cli.doctor import machine, packages, servers, workdir
+from cli.doctor import accelerators, machine, packages, servers, workdir
 from cli.doctor.finding import Finding, State
 from pipeline.settings.config import Config
 
@@ -20,6 +20,7 @@ CHECKS: Sequence[Check] = (
     servers.edge,
     machine.disk,
     machine.memory,
+    accelerators.accelerators,
     machine.ports,
     workdir.data,
     workdir.workdir,

@@ -1,5 +1,6 @@
 """Transformed examples as tensors, and the order in which training sees them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,15 +98,20 @@ def load_split(
 
 def image_batches(split: LabelledImages) -> tf.data.Dataset:
     """All images in their order, float32 [batch, size, size, channels], 0 to 1."""
-    rows = tf.data.Dataset.range(len(split)).batch(_EVALUATION_BATCH)
+    rows = tf.data.Dataset.range(len(split)).batch(_evaluation_batch(len(split)))
     return rows.map(split.reader(), num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
 
 
 def validation_batches(split: LabelledImages, class_count: int = CLASS_COUNT) -> tf.data.Dataset:
     """All images in their order, with one-hot labels, float32 [batch, class_count]."""
-    labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_EVALUATION_BATCH)
+    labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_evaluation_batch(len(split)))
     one_hot = labels.map(lambda batch: tf.one_hot(batch, class_count))
     return tf.data.Dataset.zip(image_batches(split), one_hot)
+
+
+def _evaluation_batch(images: int) -> int:
+    """Returns a size without a small rest, of which some devices would get nothing."""
+    return math.ceil(images / max(1, math.ceil(images / _EVALUATION_BATCH)))
 
 
 def training_batches(

@@ -31,11 +31,19 @@ class FusedBatchNormalization(layers.BatchNormalization):
             is_training=learns,
         )
         if learns:
-            self._remember(mean, self.moving_mean)
             # The operation estimates the variance of all images, Keras takes that of the batch.
             values = tf.cast(tf.size(inputs) / tf.size(mean), tf.float32)
-            self._remember(variance * ((values - 1.0) / values), self.moving_variance)
+            statistics = _over_replicas([mean, variance * ((values - 1.0) / values)])
+            for statistic, moving in zip(
+                statistics, (self.moving_mean, self.moving_variance), strict=True
+            ):
+                moving.assign(moving * self.momentum + statistic * (1.0 - self.momentum))
         return normalised
 
-    def _remember(self, statistic: tf.Tensor, moving: keras.Variable) -> None:
-        moving.assign(moving * self.momentum + statistic * (1.0 - self.momentum))
+
+def _over_replicas(statistics: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns their means over the devices that share a batch, so that all remember the same."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return statistics
+    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, statistics)

@@ -3,19 +3,20 @@
 import hashlib
 import json
 import logging
-import math
 import shutil
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.best_hyperparameters import decode, with_tuned
+from pipeline.modeling.callbacks import EpochLog, StopWhenDiverged
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import (
     LabelledImages,
@@ -25,6 +26,16 @@ from pipeline.modeling.dataset import (
     validation_batches,
 )
 from pipeline.modeling.determinism import limit_threads, make_deterministic
+from pipeline.modeling.distribution import (
+    MultiWorkerModel,
+    check_batch,
+    is_chief,
+    machine_count,
+    over_machines,
+    own_strategy,
+    train_with_other_machines,
+    uses_xla,
+)
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE, ImageFormat
 from pipeline.modeling.image_store import make_store
 from pipeline.modeling.network import build_model
@@ -36,9 +47,11 @@ from pipeline.settings.hyperparameters import Hyperparameters, Precision
 
 _log = logging.getLogger(__name__)
 
-
-class TrainingDivergedError(Exception):
-    """The loss is infinite or NaN; the message says since when."""
+# What of Trainer's arguments `train_and_export` reads.
+_ARGUMENTS = (
+    *("train_files", "eval_files", "transform_graph_path", "base_model", "hyperparameters"),
+    *("serving_model_dir", "model_run_dir", "custom_config"),
+)
 
 
 class TrainerConfig(BaseModel):
@@ -55,28 +68,43 @@ class TrainerConfig(BaseModel):
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains on the examples of `fn_args` and exports a SavedModel; called by Trainer."""
+    if machine_count() > 1:
+        train_with_other_machines({name: getattr(fn_args, name) for name in _ARGUMENTS})
+    else:
+        train_and_export(fn_args)
+
+
+def train_and_export(fn_args: FnArgs, strategy: tf.distribute.Strategy | None = None) -> None:
+    """Trains on the examples of `fn_args`; exports a SavedModel if this machine is the chief.
+
+    Args:
+        fn_args: what TFX tells Trainer.
+        strategy: of several machines; None: this one is alone.
+    """
     config = TrainerConfig.model_validate(fn_args.custom_config)
     limit_threads(config.hyperparameters.threads)
     if fn_args.hyperparameters:
         tuned = with_tuned(config.hyperparameters, decode(fn_args.hyperparameters["values"]))
         config = config.model_copy(update={"hyperparameters": tuned})
-    transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    stream, run_dir = config.hyperparameters.stream, Path(fn_args.model_run_dir)
-    train = load_split(
-        fn_args.train_files, transform_output, config.span_weight, make_store(stream, run_dir)
-    )
-    validation = load_split(fn_args.eval_files, transform_output, store=make_store(stream, run_dir))
-    checkpoint = EpochCheckpoint(config.checkpoints / _training_key(config, fn_args))
-
-    model = train_model(
-        train,
-        validation,
-        config.hyperparameters,
-        checkpoint,
-        run_dir,
-        len(config.labels),
-        Path(fn_args.base_model) if fn_args.base_model else None,
-    )
+    checkpoints = config.checkpoints / _training_key(config, fn_args)
+    with _own_folders(checkpoints, Path(fn_args.model_run_dir)) as (checkpoints, run_dir):
+        transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
+        stores = (make_store(config.hyperparameters.stream, run_dir) for _ in range(2))
+        train = load_split(fn_args.train_files, transform_output, config.span_weight, next(stores))
+        validation = load_split(fn_args.eval_files, transform_output, store=next(stores))
+        checkpoint = EpochCheckpoint(checkpoints)
+        model = train_model(
+            train,
+            validation,
+            config.hyperparameters,
+            checkpoint,
+            run_dir,
+            len(config.labels),
+            Path(fn_args.base_model) if fn_args.base_model else None,
+            strategy,
+        )
+    if not is_chief():
+        return
     module = ServingModule(
         _as_float32(model, config.hyperparameters),
         transform_output,
@@ -90,6 +118,19 @@ def run_fn(fn_args: FnArgs) -> None:
     checkpoint.remove()
 
 
+@contextmanager
+def _own_folders(checkpoints: Path, run_dir: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields where this machine keeps its checkpoints and logs; the chief alone keeps them."""
+    if is_chief():
+        yield checkpoints, run_dir
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        own = Path(scratch) / "checkpoints"
+        if checkpoints.exists():
+            shutil.copytree(checkpoints, own)
+        yield own, Path(scratch)
+
+
 def train_model(
     train: LabelledImages,
     validation: LabelledImages,
@@ -98,6 +139,7 @@ def train_model(
     run_dir: Path,
     class_count: int = CLASS_COUNT,
     base_model: Path | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> keras.Model:
     """Trains from the start, or from the last checkpoint of the same training.
 
@@ -109,8 +151,10 @@ def train_model(
         run_dir: gets `history.csv`, with the epochs before a resumption, and TensorBoard's logs.
         class_count: labels are 0 to `class_count` - 1.
         base_model: a SavedModel of an earlier training, whose weights this one starts with.
+        strategy: divides each batch among devices; None: among this machine's.
 
     Raises:
+        ValueError: a batch has fewer images than there are devices.
         TrainingDivergedError: the loss is no longer a number.
     """
     if len(train) < hyperparameters.batch_size:
@@ -121,26 +165,30 @@ def train_model(
         )
         hyperparameters = hyperparameters.model_copy(update={"batch_size": len(train)})
     make_deterministic(hyperparameters.seed)
+    strategy = strategy or own_strategy()
+    check_batch(hyperparameters.batch_size, strategy)
     steps = len(train.rows()) // hyperparameters.batch_size
-    epochs_done, model = checkpoint.restore()
-    if model is None:
-        model = _compiled_model(hyperparameters, steps, class_count, train.images.shape[1:])
-        if base_model:
-            take_weights(model, base_model)
-    else:
-        _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
+    with strategy.scope():
+        epochs_done, model = checkpoint.restore()
+        if model is None:
+            model = _compiled_model(hyperparameters, steps, class_count, train.images.shape[1:])
+            if base_model:
+                take_weights(model, base_model)
+        else:
+            _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
+    batches = training_batches(train, hyperparameters, class_count, first_epoch=epochs_done)
     model.fit(
-        training_batches(train, hyperparameters, class_count, first_epoch=epochs_done),
-        validation_data=validation_batches(validation, class_count),
+        over_machines(batches),
+        validation_data=over_machines(validation_batches(validation, class_count)),
         initial_epoch=epochs_done,
         epochs=hyperparameters.epochs,
         steps_per_epoch=steps,
         verbose=0,
         callbacks=[
-            _StopWhenDiverged(),
+            StopWhenDiverged(),
             keras.callbacks.CSVLogger(checkpoint.history, append=True),
             keras.callbacks.TensorBoard(run_dir / "tensorboard"),
-            _EpochLog(hyperparameters.epochs),
+            EpochLog(hyperparameters.epochs),
             checkpoint,
         ],
     )
@@ -156,13 +204,16 @@ def _compiled_model(
 ) -> keras.Model:
     with _dtype_policy(training_policy(hyperparameters.precision)):
         model = build_model(hyperparameters, class_count, image_shape)
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        model = MultiWorkerModel(model.inputs, model.outputs[0], name=model.name)
     model.compile(
         optimizer=build_optimizer(hyperparameters, steps_per_epoch),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=hyperparameters.label_smoothing
         ),
         metrics=["accuracy"],
-        jit_compile=False,
+        jit_compile=uses_xla(strategy),
     )
     return model
 
@@ -194,40 +245,3 @@ def _dtype_policy(policy: Precision) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-class _StopWhenDiverged(keras.callbacks.Callback):
-    """Ends a training whose loss is no longer a number; no later step can repair it."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._epoch = epoch + 1
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if not math.isfinite((logs or {})["loss"]):
-            raise TrainingDivergedError(
-                f"the training diverged in step {batch + 1} of epoch {self._epoch}: its loss is no "
-                "longer a number; a lower training.learning_rate may help"
-            )
-
-
-class _EpochLog(keras.callbacks.Callback):
-    """Logs one line per epoch."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__()
-        self._epochs = epochs
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs = logs or {}
-        _log.info(
-            "epoch %d/%d: loss %.4f, accuracy %.4f, validation accuracy %.4f (%.1f s)",
-            epoch + 1,
-            self._epochs,
-            logs["loss"],
-            logs["accuracy"],
-            logs["val_accuracy"],
-            time.monotonic() - self._started,
-        )

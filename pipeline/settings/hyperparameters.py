@@ -73,7 +73,7 @@ class Hyperparameters(Settings):
     seed: int = Field(1, ge=0, description="of weights, order and augmentation")
     precision: Precision = Field(
         Precision.AUTO,
-        description="of training; auto: bfloat16 where the processor is the faster for it",
+        description="of training; auto: bfloat16 where processor or GPU is the faster for it",
     )
     stream: Stream = Field(
         Stream.AUTO,

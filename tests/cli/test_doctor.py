@@ -1,19 +1,22 @@
 """`runner.py doctor`: what is judged broken, what only noted, and what to do about it."""
 
 import fcntl
+import importlib.metadata
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.doctor import machine, packages, servers, workdir
+from cli.doctor import accelerators, machine, packages, servers, workdir
 from cli.doctor.diagnosis import diagnose
 from cli.doctor.finding import Finding, State
 from pipeline.settings.config import Config
@@ -134,6 +137,45 @@ def test_a_compiler_is_missed_only_while_something_must_be_built() -> None:
     assert packages.judge_compiler(["x"], {"x": "1"}, None).state is State.NOTE
     assert packages.judge_compiler(["x"], {}, None).state is State.BROKEN
     assert packages.judge_compiler(["x"], {}, "/usr/bin/c++").state is State.OK
+
+
+def machine_with(root: Path, *, devices: int, model: str | None) -> Path:
+    (root / "dev").mkdir()
+    for number in range(devices):
+        (root / "dev" / f"nvidia{number}").touch()
+    if model:
+        information = root / "proc/driver/nvidia/gpus/0000:1b:00.0/information"
+        information.parent.mkdir(parents=True)
+        information.write_text(f"Model: \t\t {model}\nIRQ:   \t\t 24\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("devices", "model", "has_packages", "state", "said"),
+    [
+        (0, None, False, State.OK, "none: training takes the processors"),
+        (2, "NVIDIA H100", True, State.OK, "2 of NVIDIA's (NVIDIA H100): training takes them"),
+        (1, "NVIDIA H100", False, State.WARNING, "uv sync --extra cuda"),
+        (0, "NVIDIA H100", True, State.WARNING, "docker run --gpus all"),
+    ],
+)
+def test_a_gpu_that_training_could_not_use_is_named_with_what_is_missing(
+    devices: int, model: str | None, has_packages: bool, state: State, said: str, tmp_path: Path
+) -> None:
+    root = machine_with(tmp_path, devices=devices, model=model)
+    finding = accelerators.judge_gpus(root, has_packages=has_packages)
+    assert finding.state is state
+    assert said in finding.text + finding.advice
+
+
+def test_the_extra_brings_what_tensorflow_asks_for_on_gpus() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [Requirement(text) for text in importlib.metadata.requires("tensorflow") or []]
+    of_cuda = {
+        (of.name, of.specifier) for of in asked if of.marker and "and-cuda" in str(of.marker)
+    }
+    extra = map(Requirement, project["optional-dependencies"]["cuda"])
+    assert {(of.name, of.specifier) for of in extra} == of_cuda
 
 
 def test_a_taken_port_is_noted_with_its_holder() -> None:

@@ -1,4 +1,4 @@
-"""bfloat16 is chosen where the processor is the faster for it."""
+"""bfloat16 is chosen where processor or GPU is the faster for it."""
 
 from pathlib import Path
 
@@ -36,6 +36,17 @@ def test_without_cpuinfo_or_on_another_architecture_it_is_float32(
     monkeypatch.setattr(precision.platform, "machine", lambda: "aarch64")
     (tmp_path / "cpuinfo").write_text("flags : amx_bf16")
     assert training_policy(Precision.AUTO, tmp_path / "cpuinfo") is F32
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [([(9, 0)], BF16), ([(8, 0), (8, 6)], BF16), ([(7, 5)], F32), ([(9, 0), (7, 0)], F32)],
+)
+def test_a_gpu_decides_whatever_the_processor(
+    gpus: list[tuple[int, int]], expected: Precision, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : amx_bf16")
+    assert training_policy(Precision.AUTO, tmp_path / "cpuinfo", gpus) is expected
 
 
 @pytest.mark.parametrize("asked", [F32, BF16])

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.modeling.callbacks import TrainingDivergedError
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages
 from pipeline.modeling.image_store import ImageStore, make_store
-from pipeline.modeling.trainer import TrainingDivergedError, train_model
+from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters, Precision, Stream
 
 
