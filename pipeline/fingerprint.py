@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from data import layout
 from data.spans import Choice
 from files.memory import FileMemory
 from pipeline.settings.config import Config
+from pipeline.settings.hyperparameters import Hyperparameters
+from pipeline.settings.network import custom_module, module_file
 from pipeline.settings.paths import ROOT
 from serving.launch.base import ServerKind, ServerMissingError
 from serving.launch.selection import choose_server
@@ -55,11 +57,13 @@ class Dependencies:
         modules: first-party modules; those that they import count as well.
         packages: distributions whose version counts.
         settings: the part of the configuration that counts, as JSON-like values.
+        network: whether the user's own network and the file of a backbone's weights count.
     """
 
     modules: tuple[str, ...] = ()
     packages: tuple[str, ...] = ("tfx",)
     settings: Callable[[Config], Any] = _no_settings
+    network: bool = False
 
 
 NODES = {
@@ -94,6 +98,7 @@ NODES = {
             config.data.labels,
             config.data.span_weight,
         ],
+        network=True,
     ),
     "Evaluator": Dependencies(
         modules=("pipeline.evaluation",),
@@ -142,6 +147,7 @@ TUNING_NODES = {
             config.tuning.model_dump(mode="json", exclude={"minutes", "trials"}),
             len(config.data.labels),
         ],
+        network=True,
     ),
 }
 
@@ -163,6 +169,7 @@ def node_fingerprints(config: Config, memory: FileMemory | None = None) -> dict[
                 module_digests(needs.modules, memory),
                 {package: versions[package] for package in needs.packages},
                 needs.settings(config),
+                _network_digests(config.training, memory) if needs.network else {},
             ]
         )
         for node, needs in nodes.items()
@@ -219,12 +226,23 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def module_digests(modules: Iterable[str], memory: FileMemory | None = None) -> dict[str, str]:
+def _network_digests(training: Hyperparameters, memory: FileMemory) -> dict[str, str]:
+    """Returns the SHA-256 of what the network is made of besides this project's code."""
+    module = custom_module(training.network)
+    digests = module_digests([module], memory, module.partition(".")[0]) if module else {}
+    weights = {"weights": memory.sha256(training.weights)} if training.weights else {}
+    return digests | weights
+
+
+def module_digests(
+    modules: Iterable[str], memory: FileMemory | None = None, package: str | None = None
+) -> dict[str, str]:
     """Returns the SHA-256 of each module's source and of all first-party modules it imports.
 
     Args:
         modules: to begin with.
         memory: knows the sources that did not change; None: each is read.
+        package: a further one that counts as first-party, wherever Python finds it.
     """
     memory = memory or FileMemory()
     found: dict[str, str] = {}
@@ -234,11 +252,20 @@ def module_digests(modules: Iterable[str], memory: FileMemory | None = None) -> 
         if module in found:
             continue
         path = _source(module)
+        if path is None and module.partition(".")[0] == package:
+            path = module_file(module)
         if path is None:
             continue
         found[module] = memory.sha256(path)
-        imports = memory.fact("imported names", path, _imports)
-        waiting.extend(name for name in imports if name.partition(".")[0] in _FIRST_PARTY)
+        inside = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        imports = (
+            util.resolve_name(name, inside)
+            for name in memory.fact("imports", path, _imports)
+            if inside or not name.startswith(".")
+        )
+        waiting.extend(
+            name for name in imports if name.partition(".")[0] in (*_FIRST_PARTY, package)
+        )
     return found
 
 
@@ -259,8 +286,10 @@ def _imported_names(node: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module:
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            origin = "." * child.level + (child.module or "")
+            yield origin
+            dot = "." if child.module else ""
+            yield from (f"{origin}{dot}{alias.name}" for alias in child.names)
         else:
             yield from _imported_names(child)

@@ -1,11 +1,23 @@
-"""The classifier: a small convolutional network that CPU cores train in minutes."""
+"""The classifier: the network that the settings choose, a small convolutional one by default."""
+
+import importlib
+from collections.abc import Callable
 
 import keras
 from keras import layers
 
+from pipeline.modeling.backbone import build_on_backbone
 from pipeline.modeling.features import CLASS_COUNT, ImageFormat
 from pipeline.modeling.normalization import FusedBatchNormalization
-from pipeline.settings.hyperparameters import Hyperparameters
+from pipeline.modeling.residual import build_residual
+from pipeline.settings.hyperparameters import Hyperparameters, Network
+
+Shape = tuple[int, int, int]
+Build = Callable[[Hyperparameters, int, Shape], keras.Model]
+
+
+class NetworkError(Exception):
+    """A function of the user's does not build what it should; the message says what it builds."""
 
 
 def build_model(
@@ -13,13 +25,50 @@ def build_model(
     class_count: int = CLASS_COUNT,
     image_shape: tuple[int, int, int] = ImageFormat().shape,
 ) -> keras.Model:
-    """Builds the network, untrained, under Keras' current dtype policy.
-
-    Each stage but the last halves the image, and does so before the normalisation, which then has
-    a quarter of the values to go through.
+    """Builds the network of the settings, untrained, under Keras' current dtype policy.
 
     Returns:
         A model from float32 [N, *image_shape] (0 to 1) to float32 logits [N, class_count].
+
+    Raises:
+        NetworkError: the user's own function gives another model.
+    """
+    own: dict[str, Build] = {
+        Network.CNN: build_cnn,
+        Network.RESIDUAL: build_residual,
+        Network.BACKBONE: build_on_backbone,
+    }
+    if hyperparameters.network in own:
+        return own[hyperparameters.network](hyperparameters, class_count, image_shape)
+    return _build_custom(hyperparameters, class_count, image_shape)
+
+
+def _build_custom(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    name = hyperparameters.network
+    module, _, function = name.partition(":")
+    model = getattr(importlib.import_module(module), function)(
+        hyperparameters, class_count, image_shape
+    )
+    if not isinstance(model, keras.Model):
+        raise NetworkError(f"{name} returns {model!r}, which is no model of Keras")
+    shapes = model.input_shape, model.output_shape
+    if shapes != ((None, *image_shape), (None, class_count)):
+        raise NetworkError(
+            f"{name} builds a model from {shapes[0]} to {shapes[1]}; it is to be one from "
+            f"{(None, *image_shape)} to {(None, class_count)}"
+        )
+    return model
+
+
+def build_cnn(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    """Builds a small network that CPU cores train in minutes.
+
+    Each stage but the last halves the image, and does so before the normalisation, which then has
+    a quarter of the values to go through.
     """
     inputs = keras.Input(image_shape, dtype="float32")
     x = inputs

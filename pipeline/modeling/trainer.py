@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.best_hyperparameters import decode, with_tuned
+from pipeline.modeling.backbone import freeze, load_backbone, phases
 from pipeline.modeling.callbacks import EpochLog, StopWhenDiverged
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import (
@@ -36,7 +37,7 @@ from pipeline.modeling.distribution import (
     train_with_other_machines,
     uses_xla,
 )
-from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE, ImageFormat
+from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE
 from pipeline.modeling.image_store import make_store
 from pipeline.modeling.network import build_model
 from pipeline.modeling.optimizer import build_optimizer
@@ -171,51 +172,63 @@ def train_model(
     with strategy.scope():
         epochs_done, model = checkpoint.restore()
         if model is None:
-            model = _compiled_model(hyperparameters, steps, class_count, train.images.shape[1:])
+            model = _new_model(hyperparameters, class_count, train.images.shape[1:])
             if base_model:
                 take_weights(model, base_model)
         else:
             _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
-    batches = training_batches(train, hyperparameters, class_count, first_epoch=epochs_done)
-    model.fit(
-        over_machines(batches),
-        validation_data=over_machines(validation_batches(validation, class_count)),
-        initial_epoch=epochs_done,
-        epochs=hyperparameters.epochs,
-        steps_per_epoch=steps,
-        verbose=0,
-        callbacks=[
-            StopWhenDiverged(),
-            keras.callbacks.CSVLogger(checkpoint.history, append=True),
-            keras.callbacks.TensorBoard(run_dir / "tensorboard"),
-            EpochLog(hyperparameters.epochs),
-            checkpoint,
-        ],
-    )
+    callbacks = [
+        StopWhenDiverged(),
+        keras.callbacks.CSVLogger(checkpoint.history, append=True),
+        keras.callbacks.TensorBoard(run_dir / "tensorboard"),
+        EpochLog(hyperparameters.epochs),
+        checkpoint,
+    ]
+    for phase in phases(hyperparameters, model):
+        if epochs_done > phase.end:
+            continue
+        if epochs_done <= phase.begin:
+            freeze(model, phase.frozen)
+            with strategy.scope():
+                _compile(model, phase.of(hyperparameters), steps)
+        first_epoch = max(epochs_done, phase.begin)
+        batches = training_batches(train, hyperparameters, class_count, first_epoch=first_epoch)
+        # Where a phase's last epoch was done before a kill, this still ends the phase: an average
+        # of weights takes their place.
+        model.fit(
+            over_machines(batches),
+            validation_data=over_machines(validation_batches(validation, class_count)),
+            initial_epoch=first_epoch,
+            epochs=phase.end,
+            steps_per_epoch=steps,
+            verbose=0,
+            callbacks=callbacks,
+        )
     shutil.copy(checkpoint.history, run_dir / "history.csv")
     return model
 
 
-def _compiled_model(
-    hyperparameters: Hyperparameters,
-    steps_per_epoch: int,
-    class_count: int,
-    image_shape: tuple[int, int, int] = ImageFormat().shape,
+def _new_model(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: tuple[int, int, int]
 ) -> keras.Model:
     with _dtype_policy(training_policy(hyperparameters.precision)):
         model = build_model(hyperparameters, class_count, image_shape)
-    strategy = tf.distribute.get_strategy()
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if hyperparameters.weights:
+        load_backbone(model, hyperparameters.weights)
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         model = MultiWorkerModel(model.inputs, model.outputs[0], name=model.name)
+    return model
+
+
+def _compile(model: keras.Model, hyperparameters: Hyperparameters, steps_per_epoch: int) -> None:
     model.compile(
         optimizer=build_optimizer(hyperparameters, steps_per_epoch),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=hyperparameters.label_smoothing
         ),
         metrics=["accuracy"],
-        jit_compile=uses_xla(strategy),
+        jit_compile=uses_xla(tf.distribute.get_strategy()),
     )
-    return model
 
 
 def _as_float32(trained: keras.Model, hyperparameters: Hyperparameters) -> keras.Model:

@@ -1,8 +1,9 @@
 """What training may vary; the `training` section of the settings."""
 
 from enum import StrEnum
+from pathlib import Path
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from pipeline.settings.base import Settings
 
@@ -30,6 +31,14 @@ class Optimizer(StrEnum):
     MUON = "muon"
 
 
+class Network(StrEnum):
+    """The networks of this project; any other is a function of the user's."""
+
+    CNN = "cnn"
+    RESIDUAL = "residual"
+    BACKBONE = "backbone"
+
+
 class Hyperparameters(Settings):
     """One training run, reproducible from these values, the data and the code.
 
@@ -50,15 +59,34 @@ class Hyperparameters(Settings):
     ema_momentum: float = Field(
         0.0, ge=0, lt=1, description="momentum of the moving average that is exported; 0: none"
     )
+    network: str = Field(
+        Network.CNN.value,
+        description="cnn, the deeper residual, a backbone of Keras Applications, or a function of "
+        "yours as package.module:function",
+    )
+    backbone: str | None = Field(None, description="its name, such as MobileNetV2")
+    weights: Path | None = Field(
+        None, description="of the backbone: a local .h5 file as Keras publishes them, without top"
+    )
+    frozen_epochs: int = Field(
+        5, ge=0, description="first epochs, in which a backbone stays as it is; 0: none"
+    )
+    fine_tuning_rate: float = Field(
+        1e-4, gt=0, description="peak of the second one-cycle schedule, of the epochs after these"
+    )
     filters: tuple[PositiveInt, ...] = Field(
         (32, 64, 128),
         min_length=1,
         max_length=5,
-        description="of each stage; each but the last halves the image, at most four times",
+        description="of each stage; each but the last (residual: each) halves the image",
     )
-    convolutions: int = Field(2, ge=1, description="in each stage")
+    convolutions: int = Field(
+        2, ge=1, description="in each stage; residual: blocks of two, so half as many"
+    )
     dense_units: int = Field(
-        128, ge=0, description="of the layer before the logits; 0: none, but each channel's mean"
+        128,
+        ge=0,
+        description="of the cnn's layer before the logits; 0: none, but each channel's mean",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="before the logits")
     random_flip: bool = Field(True, description="mirror about half of the training images")
@@ -68,7 +96,9 @@ class Hyperparameters(Settings):
         True, description="the exported model also looks at the mirror image, at twice the cost"
     )
     warm_start: bool = Field(
-        False, description="from the served model's weights, if it has the same architecture"
+        False,
+        description="from the served model's weights, if it has the same network; of classes that "
+        "it does not know, the last layer begins anew",
     )
     seed: int = Field(1, ge=0, description="of weights, order and augmentation")
     precision: Precision = Field(
@@ -83,3 +113,8 @@ class Hyperparameters(Settings):
     threads: int | None = Field(
         None, ge=1, description="of TensorFlow; rounding depends on it; None: one per processor"
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _wherever_the_run_is_from(cls, file: Path | None) -> Path | None:
+        return file.expanduser().resolve() if file else None

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
+from pipeline.settings.network import check_network
 from pipeline.settings.presets import PRESETS, Preset
 
 _PREFIX = "FASHION_"
@@ -65,6 +66,7 @@ def load_config(
         raise UsageError(_sentence(error)) from None
     if not config.schema_file.is_file():
         raise UsageError(f"data.schema_file: there is no file {config.schema_file}")
+    check_network(config.training, config.data.image_size)
     return config.model_copy(update={"workdir": config.workdir.expanduser().resolve()})
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks import plain_keras
 from data import splits
-from pipeline.modeling.trainer import _compiled_model
+from pipeline.modeling.features import ImageFormat
+from pipeline.modeling.trainer import _compile, _new_model
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import SAMPLE_DATA
@@ -29,7 +30,8 @@ def test_the_network_its_optimizer_and_its_loss_are_trainers(
         plain = plain_keras.compiled_model(hyperparameters, STEPS, CLASSES)
     finally:
         keras.config.set_dtype_policy(policy)
-    trainers = _compiled_model(hyperparameters, STEPS, CLASSES)
+    trainers = _new_model(hyperparameters, CLASSES, ImageFormat().shape)
+    _compile(trainers, hyperparameters, STEPS)
     for of_plain, of_trainer in zip(plain.layers, trainers.layers, strict=True):
         assert type(of_plain) is type(of_trainer)
         assert of_plain.dtype_policy.name == of_trainer.dtype_policy.name

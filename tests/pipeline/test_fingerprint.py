@@ -39,6 +39,7 @@ def append_to(path: Path) -> None:
     ("module", "nodes"),
     [
         ("pipeline/modeling/network.py", {"Trainer"}),
+        ("pipeline/modeling/backbone.py", {"Trainer"}),
         ("pipeline/modeling/trainer.py", {"Trainer"}),
         ("pipeline/modeling/preprocessing.py", {"Transform", "Trainer"}),
         ("pipeline/modeling/image_header.py", {"Transform", "Trainer"}),
@@ -96,6 +97,44 @@ def test_where_hyperparameters_are_searched_tuner_counts_as_well(
     before = fingerprint.node_fingerprints(load_config("smoke", overrides=["tuning.enabled=true"]))
     after = load_config("smoke", overrides=["tuning.enabled=true", override])
     assert changed_nodes(before, after) == nodes
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def test_changed_weights_of_a_backbone_train_again(tmp_path: Path) -> None:
+    file = tmp_path / "no_top.h5"
+    file.write_bytes(HDF5 + b"old")
+    config = load_config(
+        "smoke",
+        overrides=[
+            *("training.network=backbone", "training.backbone=MobileNetV2"),
+            *("data.image_size=32", f"training.weights={file}", "tuning.enabled=true"),
+        ],
+    )
+    before = fingerprint.node_fingerprints(config)
+    assert changed_nodes(before, config) == set()
+    file.write_bytes(HDF5 + b"new")
+    assert changed_nodes(before, config) == {"Tuner", "Trainer"}
+
+
+@pytest.mark.parametrize("changed", ["network.py", "blocks.py", "deep/layers.py"])
+def test_changed_code_of_ones_own_network_trains_again_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    package = tmp_path / "elsewhere" / "ours"
+    (package / "deep").mkdir(parents=True)
+    for name in ("__init__.py", "deep/__init__.py", "deep/layers.py", "unused.py"):
+        (package / name).touch()
+    (package / "network.py").write_text("from .blocks import block\ndef build_model(): block()\n")
+    (package / "blocks.py").write_text("import ours.deep.layers\ndef block(): pass\n")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    config = load_config("smoke", overrides=["training.network=ours.network:build_model"])
+    before = fingerprint.node_fingerprints(config)
+    append_to(package / "unused.py")
+    assert changed_nodes(before, config) == set()
+    append_to(package / changed)
+    assert changed_nodes(before, config) == {"Trainer"}
 
 
 def test_a_changed_search_space_changes_tuner_alone(checkout: Path) -> None:

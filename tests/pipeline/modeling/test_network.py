@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from pipeline.modeling.network import build_model
+from pipeline.modeling.network import NetworkError, build_model
 from pipeline.settings.errors import UsageError
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.load import load_config
@@ -39,3 +39,22 @@ def test_more_stages_than_the_image_can_be_halved_are_refused_in_the_settings() 
 def test_without_dense_units_the_logits_come_from_the_mean_of_each_channel() -> None:
     model = build_model(Hyperparameters(filters=(4, 6), dense_units=0))
     assert model.layers[-1].kernel.shape == (6, 10)
+
+
+def test_a_function_of_ones_own_builds_the_network() -> None:
+    own = Hyperparameters(network="tests.tiny_networks:on_a_backbone")
+    model = build_model(own, class_count=3, image_shape=(12, 12, 3))
+    assert model.input_shape == (None, 12, 12, 3)
+    assert model.output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        ("of_other_classes", r"to \(None, 11\); it is to be one from .* to \(None, 10\)"),
+        ("nothing", "returns None, which is no model of Keras"),
+    ],
+)
+def test_a_function_that_builds_something_else_is_named(function: str, sentence: str) -> None:
+    with pytest.raises(NetworkError, match=f"tests.tiny_networks:{function} .*{sentence}"):
+        build_model(Hyperparameters(network=f"tests.tiny_networks:{function}"))
