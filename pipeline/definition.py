@@ -82,6 +82,7 @@ def create_pipeline(
         serving_dir=config.serving_base,
         signature=EVALUATED_SIGNATURE if config.evaluation.baseline else None,
         labels=config.data.labels,
+        with_newest=config.training.warm_start,
     )
     distribution_validator = SpanDistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
@@ -111,7 +112,7 @@ def create_pipeline(
     )
     transform.add_upstream_node(anomaly_gate)
     # Only then does Trainer depend on what is served.
-    base_model = served_model.outputs["model"] if config.training.warm_start else None
+    base_model = served_model.outputs["newest"] if config.training.warm_start else None
     tuner = (
         _tuner(
             config,
@@ -236,7 +237,7 @@ def _tuner(config: Config, fingerprint: str, **inputs: BaseChannel | None) -> Ba
             "hyperparameters": config.training.model_dump(mode="json"),
             "tuning": config.tuning.model_dump(mode="json"),
             "searches": str(config.workdir / "tuning"),
-            "class_count": len(config.data.labels),
+            "labels": list(config.data.labels),
             "fingerprint": fingerprint,
         },
         **inputs,

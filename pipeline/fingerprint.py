@@ -145,7 +145,7 @@ TUNING_NODES = {
         settings=lambda config: [
             config.training.model_dump(mode="json"),
             config.tuning.model_dump(mode="json", exclude={"minutes", "trials"}),
-            len(config.data.labels),
+            config.data.labels,
         ],
         network=True,
     ),

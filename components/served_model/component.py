@@ -29,10 +29,12 @@ logger = logging.getLogger(__name__)
 
 MODEL_KEY = "model"
 STATISTICS_KEY = "statistics"
+NEWEST_KEY = "newest"
 SERVING_DIR_KEY = "serving_dir"
 SERVED_KEY = "served"
 SIGNATURE_KEY = "signature"
 LABELS_KEY = "labels"
+WITH_NEWEST_KEY = "with_newest"
 
 VERSION_PROPERTY = "version"
 
@@ -52,11 +54,13 @@ class ServedModelSpec(ComponentSpec):
         SERVED_KEY: ExecutionParameter(type=str, optional=True),
         SIGNATURE_KEY: ExecutionParameter(type=str, optional=True),
         LABELS_KEY: ExecutionParameter(type=str, optional=True),
+        WITH_NEWEST_KEY: ExecutionParameter(type=int, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
         MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
         STATISTICS_KEY: ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        NEWEST_KEY: ChannelParameter(type=standard_artifacts.Model),
     }
 
 
@@ -84,7 +88,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> execution_result_pb2.ExecutorOutput:
-        """Emits one artifact for each output, or none while nothing comparable is served.
+        """Emits one artifact for each output, or none while nothing suitable is served.
 
         A version that was pushed without statistics gives a model and no statistics.
 
@@ -97,9 +101,14 @@ class Executor(base_executor.BaseExecutor):
         # An empty list, unlike an absent one, withdraws the artifacts that TFX prepared.
         models = result.output_artifacts[MODEL_KEY]
         statistics = result.output_artifacts[STATISTICS_KEY]
+        newest_models = result.output_artifacts[NEWEST_KEY]
         if newest is None:
             logger.info("no version is served from %s: no baseline", store.storage.base)
             return result
+        if exec_properties.get(WITH_NEWEST_KEY):
+            model = artifact_utils.get_single_instance(output_dict[NEWEST_KEY])
+            _copy_model(newest, model)
+            newest_models.artifacts.append(model.mlmd_artifact)
         difference = _other_classes(
             newest,
             exec_properties.get(SIGNATURE_KEY),
@@ -164,7 +173,8 @@ class ServedModel(base_component.BaseComponent):
     """Emits the newest served version as `model` and what it was trained on as `statistics`.
 
     While nothing is served, or a model of other classes or of the same in another order, it emits
-    no artifacts: there is nothing to compare with, and nothing to begin a training with. Give
+    neither: there is nothing to compare with. As `newest`, where it is asked for, it emits the
+    version in any case: a training can begin with what it knows. Give
     `outputs["statistics"].as_optional()` to a component that does not itself declare its input
     optional.
     """
@@ -174,7 +184,12 @@ class ServedModel(base_component.BaseComponent):
     DRIVER_CLASS = Driver
 
     def __init__(
-        self, serving_dir: str, signature: str | None = None, labels: Sequence[str] = ()
+        self,
+        serving_dir: str,
+        signature: str | None = None,
+        labels: Sequence[str] = (),
+        *,
+        with_newest: bool = False,
     ) -> None:
         """Makes the node.
 
@@ -183,13 +198,16 @@ class ServedModel(base_component.BaseComponent):
             signature: that the served model must have to be evaluated; None: it is not looked at.
             labels: the classes that the served model must know, in the order of their ids; empty:
                 any.
+            with_newest: whether `newest` is emitted.
         """
         super().__init__(
             spec=ServedModelSpec(
                 serving_dir=serving_dir,
                 signature=signature,
                 labels=json.dumps(list(labels)),
+                with_newest=int(with_newest),
                 model=types.Channel(type=standard_artifacts.Model),
                 statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
+                newest=types.Channel(type=standard_artifacts.Model),
             )
         )

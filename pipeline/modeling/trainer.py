@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from pipeline.modeling.distribution import (
     train_with_other_machines,
     uses_xla,
 )
-from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, IMAGE
+from pipeline.modeling.features import CLASS_LABELS, IMAGE
 from pipeline.modeling.image_store import make_store
 from pipeline.modeling.network import build_model
 from pipeline.modeling.optimizer import build_optimizer
@@ -100,7 +100,7 @@ def train_and_export(fn_args: FnArgs, strategy: tf.distribute.Strategy | None = 
             config.hyperparameters,
             checkpoint,
             run_dir,
-            len(config.labels),
+            config.labels,
             Path(fn_args.base_model) if fn_args.base_model else None,
             strategy,
         )
@@ -138,7 +138,7 @@ def train_model(
     hyperparameters: Hyperparameters,
     checkpoint: EpochCheckpoint,
     run_dir: Path,
-    class_count: int = CLASS_COUNT,
+    labels: Sequence[str] = CLASS_LABELS,
     base_model: Path | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> keras.Model:
@@ -150,7 +150,7 @@ def train_model(
         hyperparameters: everything that training may vary.
         checkpoint: the checkpoints of exactly this training.
         run_dir: gets `history.csv`, with the epochs before a resumption, and TensorBoard's logs.
-        class_count: labels are 0 to `class_count` - 1.
+        labels: names of the classes, in the order of their ids.
         base_model: a SavedModel of an earlier training, whose weights this one starts with.
         strategy: divides each batch among devices; None: among this machine's.
 
@@ -172,9 +172,9 @@ def train_model(
     with strategy.scope():
         epochs_done, model = checkpoint.restore()
         if model is None:
-            model = _new_model(hyperparameters, class_count, train.images.shape[1:])
+            model = _new_model(hyperparameters, len(labels), train.images.shape[1:])
             if base_model:
-                take_weights(model, base_model)
+                take_weights(model, base_model, labels)
         else:
             _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
     callbacks = [
@@ -192,12 +192,12 @@ def train_model(
             with strategy.scope():
                 _compile(model, phase.of(hyperparameters), steps)
         first_epoch = max(epochs_done, phase.begin)
-        batches = training_batches(train, hyperparameters, class_count, first_epoch=first_epoch)
+        batches = training_batches(train, hyperparameters, len(labels), first_epoch=first_epoch)
         # Where a phase's last epoch was done before a kill, this still ends the phase: an average
         # of weights takes their place.
         model.fit(
             over_machines(batches),
-            validation_data=over_machines(validation_batches(validation, class_count)),
+            validation_data=over_machines(validation_batches(validation, len(labels))),
             initial_epoch=first_epoch,
             epochs=phase.end,
             steps_per_epoch=steps,

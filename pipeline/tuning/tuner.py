@@ -31,7 +31,7 @@ from pipeline.best_hyperparameters import decode, encode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, image_batches, load_split
 from pipeline.modeling.determinism import limit_threads
-from pipeline.modeling.features import CLASS_COUNT
+from pipeline.modeling.features import CLASS_LABELS
 from pipeline.modeling.image_store import make_store
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters
@@ -53,14 +53,14 @@ class TunerConfig(BaseModel):
         tuning: what it varies, and its limits.
         searches: the folder under which every search keeps its state.
         fingerprint: of Tuner's code and settings, without the limits.
-        class_count: how many classes the labels have.
+        labels: names of the classes, in the order of their ids.
     """
 
     hyperparameters: Hyperparameters
     tuning: TuningSettings
     searches: Path
     fingerprint: str
-    class_count: int = CLASS_COUNT
+    labels: tuple[str, ...] = CLASS_LABELS
 
 
 class NoTrialSucceeded(Exception):
@@ -92,7 +92,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
             with_tuned(of_a_trial, values),
             checkpoint,
             folder,
-            config.class_count,
+            config.labels,
             base_model,
         )
         checkpoint.remove()

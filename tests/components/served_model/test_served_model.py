@@ -153,7 +153,10 @@ def compare(store: VersionStore, tmp_path: Path) -> Callable[..., dict[str, int]
             return {"probabilities": tf.ones([tf.size(examples), 3]) / 3}
 
     def emitted(
-        served: list[str], candidate: list[str], signature: str | None = "predict"
+        served: list[str],
+        candidate: list[str],
+        signature: str | None = "predict",
+        with_newest: int = 0,
     ) -> dict[str, int]:
         model, module = tmp_path / "model", ThreeClasses()
         tf.saved_model.save(module, str(model), signatures={"predict": module.predict})
@@ -165,10 +168,15 @@ def compare(store: VersionStore, tmp_path: Path) -> Callable[..., dict[str, int]
         outputs = {
             "model": [standard_artifacts.Model()],
             "statistics": [standard_artifacts.ExampleStatistics()],
+            "newest": [standard_artifacts.Model()],
         }
         for key, (artifact,) in outputs.items():
             artifact.uri = str(tmp_path / "emitted" / key)
-        properties = {"serving_dir": store.storage.base, "labels": json.dumps(candidate)}
+        properties: dict[str, Any] = {
+            "serving_dir": store.storage.base,
+            "labels": json.dumps(candidate),
+            "with_newest": with_newest,
+        }
         if signature:
             properties["signature"] = signature
         result = Executor().Do({}, outputs, properties)
@@ -188,7 +196,7 @@ def test_a_served_model_of_other_classes_or_another_order_is_no_baseline_and_say
     signature: str | None,
 ) -> None:
     emitted = compare(["ant", "bee", "cat"], candidate, signature)
-    assert emitted == {"model": 0, "statistics": 0}
+    assert emitted == {"model": 0, "statistics": 0, "newest": 0}
     assert (
         f"is not the baseline: the served model knows ant, bee, cat; this one knows "
         f"{', '.join(candidate)}: not compared"
@@ -199,7 +207,15 @@ def test_a_served_model_of_the_same_classes_is_the_baseline(
     compare: Callable[..., dict[str, int]],
 ) -> None:
     classes = ["ant", "bee", "cat"]
-    assert compare(classes, classes) == {"model": 1, "statistics": 1}
+    assert compare(classes, classes) == {"model": 1, "statistics": 1, "newest": 0}
+
+
+@pytest.mark.parametrize(("candidate", "baselines"), [("abc", 1), ("abd", 0), ("abcd", 0)])
+def test_a_training_that_begins_with_what_is_served_is_given_it_whatever_its_classes(
+    compare: Callable[..., dict[str, int]], candidate: str, baselines: int
+) -> None:
+    emitted = compare(list("abc"), list(candidate), with_newest=1)
+    assert emitted == {"model": baselines, "statistics": baselines, "newest": 1}
 
 
 @pytest.mark.parametrize(("candidate", "artifacts"), [("abc", 1), ("abcd", 0)])

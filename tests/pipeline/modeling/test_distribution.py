@@ -17,7 +17,7 @@ from tensorflow.python.framework import kernels
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.modeling.distribution import check_batch, is_chief, machine_count, own_strategy
-from pipeline.modeling.trainer import _compiled_model, run_fn
+from pipeline.modeling.trainer import _compile, _new_model, run_fn
 from pipeline.modeling.warm_start import exported_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Optimizer, Precision
 from pipeline.settings.paths import ROOT
@@ -78,7 +78,8 @@ def test_a_batch_has_an_image_for_every_device() -> None:
 
 def test_every_operation_of_a_step_has_a_kernel_for_gpus_and_one_for_xla() -> None:
     in_bfloat16 = TINY.model_copy(update={"precision": Precision.MIXED_BFLOAT16})
-    model = _compiled_model(in_bfloat16, 8, 10)
+    model = _new_model(in_bfloat16, 10, (28, 28, 1))
+    _compile(model, in_bfloat16, 8)
     step = tf.function(lambda images, labels: model.train_step((images, labels)))
     graph = step.get_concrete_function(tf.zeros([4, 28, 28, 1]), tf.zeros([4, 10])).graph
     for devices in ({"GPU", "DEFAULT"}, {"XLA_GPU_JIT"}):
