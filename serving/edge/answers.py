@@ -1,11 +1,13 @@
 """What the model server says to a copied request, and how both are written down."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import grpc
+import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -16,8 +18,9 @@ from tensorflow_serving.apis import (
 )
 
 from serving.edge.answer_log import AnswerLog, PredictedLabel
-from serving.edge.recorder import Copy
+from serving.edge.copies import Copy, Recorded
 from serving.edge.routes import Routes
+from serving.model_server.rest import json_fast_path
 from serving.model_server.rest.json_examples import read_examples
 from serving.model_server.rest.json_predict import read_predict
 from serving.model_server.signatures import DEFAULT_SIGNATURE
@@ -57,38 +60,78 @@ class Recording:
         )
         self._inputs: dict[str, tuple[float, InputTypes]] = {}
 
-    def record(self, copy: Copy) -> bool:
-        """Asks the variant that answered the client, and writes request and answer.
+    def record(self, copies: Sequence[Copy]) -> Recorded:
+        """Asks the variants that answered the clients, and writes requests and answers.
 
-        Raises:
-            ServingError: the body is no request.
-            grpc.RpcError: the server did not answer.
-            OSError: it could not be written, or
-            tf.errors.OpError: for the same reason.
+        A copy whose body is no request, whose answer does not come or that cannot be written is
+        lost, and the error with it. Classifications of one signature are asked together.
         """
+        found = Recorded()
+        together: dict[tuple[str, str], list[tuple[Copy, Any]]] = {}
+        for copy in copies:
+            try:
+                if copy.verb == "classify":
+                    request = self._classify_request(copy)
+                    key = (copy.variant, request.model_spec.signature_name)
+                    together.setdefault(key, []).append((copy, request))
+                elif copy.verb == "predict":
+                    found.written += self._predict(copy)
+            except Exception as error:  # the next copy may be another matter
+                found.errors.append(error)
+        for group in together.values():
+            self._classify(group, found)
+        return found
+
+    def _predict(self, copy: Copy) -> bool:
         log = prediction_log_pb2.PredictionLog()
-        if copy.verb == "predict":
-            request = self._predict_request(copy)
-            response = self._service.Predict(request, timeout=_SECONDS)
-            log.predict_log.request.CopyFrom(request)
-            log.predict_log.response.CopyFrom(response)
-        elif copy.verb == "classify":
-            request = self._classify_request(copy)
-            response = self._service.Classify(request, timeout=_SECONDS)
+        log.predict_log.request.CopyFrom(self._predict_request(copy))
+        response = self._service.Predict(log.predict_log.request, timeout=_SECONDS)
+        log.predict_log.response.CopyFrom(response)
+        return self._write(copy, log, log.predict_log)
+
+    def _classify(self, group: Sequence[tuple[Copy, Any]], found: Recorded) -> None:
+        whole = classification_pb2.ClassificationRequest()
+        whole.model_spec.CopyFrom(group[0][1].model_spec)
+        for _, request in group:
+            whole.input.example_list.MergeFrom(request.input.example_list)
+        try:
+            answer = self._service.Classify(whole, timeout=_SECONDS)
+        except grpc.RpcError as error:
+            # Somebody's example may be none.
+            if len(group) > 1 and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                for one in group:
+                    self._classify([one], found)
+            else:
+                found.errors += [error] * len(group)
+            return
+        rows = iter(answer.result.classifications)
+        for copy, request in group:
+            log = prediction_log_pb2.PredictionLog()
             log.classify_log.request.CopyFrom(request)
-            log.classify_log.response.CopyFrom(response)
-        else:
-            return False
-        version = response.model_spec.version.value
+            log.classify_log.response.model_spec.CopyFrom(answer.model_spec)
+            mine = islice(rows, len(request.input.example_list.examples))
+            log.classify_log.response.result.classifications.extend(mine)
+            try:
+                found.written += self._write(copy, log, log.classify_log)
+            except (OSError, tf.errors.OpError) as error:
+                found.errors.append(error)
+
+    def _write(self, copy: Copy, log: Any, exchange: Any) -> bool:
+        version = exchange.response.model_spec.version.value
         origin = Origin(copy.request_id, version, copy.variant, copy.time)
+        labels = _labels(exchange.response)
         self._answer_log.append(
-            [PredictedLabel(copy.time, copy.variant, version, label) for label in _labels(response)]
+            [PredictedLabel(copy.time, copy.variant, version, label) for label in labels]
         )
-        return self._recorder.record(log, request.model_spec.signature_name, origin)
+        return self._recorder.record(log, exchange.request.model_spec.signature_name, origin)
 
     def _predict_request(self, copy: Copy) -> Any:
         types = self._input_types(copy.variant)
-        body = read_predict(copy.body, lambda name: types.get(name or DEFAULT_SIGNATURE, {}))
+
+        def inputs(name: str) -> Mapping[str, str]:
+            return types.get(name or DEFAULT_SIGNATURE, {})
+
+        body = json_fast_path.read_predict(copy.body, inputs) or read_predict(copy.body, inputs)
         request = predict_pb2.PredictRequest()
         self._address(request.model_spec, copy.variant, body.signature_name)
         for alias, array in body.inputs.items():
@@ -96,7 +139,7 @@ class Recording:
         return request
 
     def _classify_request(self, copy: Copy) -> Any:
-        body = read_examples(copy.body)
+        body = json_fast_path.read_examples(copy.body) or read_examples(copy.body)
         request = classification_pb2.ClassificationRequest()
         self._address(request.model_spec, copy.variant, body.signature_name)
         for serialized in body.examples:

@@ -1,50 +1,28 @@
 """Records what the edge hands over: `python -m serving.edge.recorder`, a process of its own.
 
 nginx copies a share of the requests here and waits for no answer. What comes in is put aside at
-once; one thread asks the model server for the answer, in its own time and one request after the
-other, and writes both. What comes faster than that is dropped and counted, so neither clients nor
-the model server feel more than one further request at a time.
+once; one thread asks the model server for the answers, in its own time, of what came meanwhile
+together, and writes both. What comes faster than that is dropped and counted, so neither clients
+nor the model server feel more than one further request at a time.
 """
 
 import argparse
 import logging
 import os
 import signal
-import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from serving.edge.copies import TOGETHER, Backlog, Copy, Recorded, receive
 
 logger = logging.getLogger("recorder")
 
-_MAX_WAITING_BYTES = 64_000_000
-_MAX_WAITING = 500
+_REST_SECONDS = 0.2
 _NICE = 10
 _SECONDS_BETWEEN_REPORTS = 60.0
-_IDLE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A request as it came in.
-
-    Attributes:
-        verb: `predict`, `classify` or `regress`.
-        body: JSON.
-        variant: that answered the client.
-        request_id: as the access log has it.
-        time: in seconds since 1970.
-    """
-
-    verb: str
-    body: bytes
-    variant: str
-    request_id: str
-    time: float
 
 
 @dataclass(frozen=True)
@@ -78,99 +56,37 @@ class RecorderSettings:
         ]
 
 
-class Backlog:
-    """Copies that wait to be written; few, since they are samples. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._copies: deque[Copy] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self.dropped = 0
-
-    def add(self, copy: Copy) -> None:
-        """Puts a copy aside, or drops it when too many wait."""
-        with self._changed:
-            size = len(copy.body)
-            if len(self._copies) >= _MAX_WAITING or self._bytes + size > _MAX_WAITING_BYTES:
-                self.dropped += 1
-                return
-            self._copies.append(copy)
-            self._bytes += size
-            self._changed.notify()
-
-    def take(self, timeout: float) -> Copy | None:
-        """Returns the copy that has waited longest, or None when none came in time."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: bool(self._copies), timeout):
-                return None
-            copy = self._copies.popleft()
-            self._bytes -= len(copy.body)
-            return copy
-
-
 def write_all(
     backlog: Backlog,
-    record: Callable[[Copy], bool],
+    record: Callable[[Sequence[Copy]], Recorded],
     stopping: threading.Event,
     wait_seconds: float = 0.5,
 ) -> None:
-    """Writes what waits until it is told to stop; whatever goes wrong costs one copy and a count.
+    """Writes what waits until it is told to stop; whatever goes wrong costs copies and a count.
 
     Args:
         backlog: what waits.
-        record: asks and writes; False: recording pauses.
+        record: asks and writes.
         stopping: ends it, once nothing waits any more.
         wait_seconds: between looks at `stopping`.
     """
     written, failed, last, reported = 0, 0, "", time.monotonic()
     while True:
-        copy = backlog.take(wait_seconds)
-        if copy is None and stopping.is_set():
+        copies = backlog.take(wait_seconds)
+        if not copies and stopping.is_set():
             return
-        if copy is not None:
-            try:
-                written += record(copy)
-            except Exception as error:  # the next copy may be another matter
-                failed, last = failed + 1, f"{type(error).__name__}: {str(error)[:200]}"
+        done = record(copies)
+        written, failed = written + done.written, failed + len(done.errors)
+        for error in done.errors[-1:]:
+            last = f"{type(error).__name__}: {str(error)[:200]}"
+        if len(copies) < TOGETHER:
+            # What comes meanwhile is asked together.
+            stopping.wait(_REST_SECONDS)
         if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS and (failed or backlog.dropped):
             logger.warning(
                 "%d recorded, %d failed (%s), %d dropped", written, failed, last, backlog.dropped
             )
             failed, backlog.dropped, reported = 0, 0, time.monotonic()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_SECONDS
-    server: "_Server"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.backlog.add(
-            Copy(
-                verb=self.headers.get("X-Verb", ""),
-                body=body,
-                variant=self.headers.get("X-Variant", ""),
-                request_id=self.headers.get("X-Request-Id", ""),
-                time=float(self.headers.get("X-Time") or time.time()),
-            )
-        )
-        self.send_response_only(204)
-        self.end_headers()
-
-    def log_request(self, *_: object) -> None:
-        """Says nothing: the edge has a log of requests."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, port: int, backlog: Backlog) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.backlog = backlog
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        logger.warning("a copy was not read: %s", sys.exception())
 
 
 def main() -> None:
@@ -180,8 +96,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # Seconds of imports; a port that listens meanwhile loses nothing.
     backlog, stopping = Backlog(), threading.Event()
-    server = _Server(arguments.port, backlog)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    receive(arguments.port, backlog)
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     from serving.edge.answer_log import AnswerLog
     from serving.edge.answers import Recording
