@@ -131,7 +131,7 @@ split = LabelledImages(images, labels)
 def train(name, epochs, strategy=None):
     kept = EpochCheckpoint(folder / name)
     until = how.model_copy(update={"epochs": epochs})
-    return train_model(split, split, until, kept, folder, 10, None, strategy)
+    return train_model(split, split, until, kept, folder, strategy=strategy)
 
 train("one", how.epochs)
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
