@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from components.infra_validator.model_refused import ModelRefusedError
@@ -128,10 +130,23 @@ def _pixels(encoded: bytes, shape: Sequence[int]) -> np.ndarray:
     """Decodes an image as a client does that sends pixels: [height, width, channels]."""
     height, width, channels = shape
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+    laid = _on_white(encoded, channels)
+    image = image if laid is None else tf.constant(laid)
     if image.shape[:2] != (height, width):
         image = tf.image.resize(image, [height, width], antialias=True)
     pixels: np.ndarray = image.numpy()
     return pixels
+
+
+def _on_white(encoded: bytes, channels: int) -> np.ndarray | None:
+    """Lays a picture on white, as people see it; None: nothing of it is transparent."""
+    with Image.open(BytesIO(encoded)) as picture:
+        if not picture.has_transparency_data:
+            return None
+        shown = picture.convert("RGBA")
+    laid = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    pixels = np.asarray(laid.convert("RGB" if channels == 3 else "L"))
+    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _feature(example: tf.train.Example, name: str) -> bytes | float | int:

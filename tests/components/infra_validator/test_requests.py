@@ -1,13 +1,16 @@
 """Requests from examples, for every signature, in both protocols; and as warmup records."""
 
 import base64
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
+from components.examples import as_example
 from components.infra_validator.model_refused import ModelRefusedError
 from components.infra_validator.requests import RequestBuilder
 from components.infra_validator.rest import rest_answer, rest_body, rest_path
@@ -44,6 +47,24 @@ def test_classify_sends_the_examples_without_what_a_client_does_not_know(
     assert isinstance(request, classification_pb2.ClassificationRequest)
     examples = request.input.example_list.examples
     assert [list(example.features.feature) for example in examples] == [["image"], ["image"]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_pixels_of_what_is_transparent_are_white_as_the_graph_has_them(
+    model: Path, mode: str
+) -> None:
+    picture = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    picture.putpixel((1, 1), (0, 0, 0, 255))
+    encoded = BytesIO()
+    picture.convert(mode).save(encoded, "PNG")
+    spec = grey_spec()
+    signatures = read_signatures(model, spec)
+    [call] = RequestBuilder(spec, signatures, [as_example(encoded.getvalue())]).calls(
+        "predict_images", 1
+    )
+    pixels = call.inputs["images"][0, ..., 0]
+    assert pixels[1, 1] == 0
+    assert pixels.sum() == 15 * 255
 
 
 def test_pixels_have_the_shape_and_type_of_the_input(builder: RequestBuilder) -> None:
