@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.canary import trial_of
-from cli.options import ConfigFile, Overrides, Workdir, examples
+from cli.options import ConfigFile, Json, Overrides, Workdir, examples
+from cli.outcome import say
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
@@ -33,6 +34,7 @@ def edge(
     workdir: Workdir = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Run nginx, and what records and judges, in front of a model server that runs elsewhere.
 
@@ -53,7 +55,8 @@ def edge(
     try:
         check(front)
         with in_front(settings, front):
-            print(f"edge {front.url} in front of {rest}", flush=True)
+            say(as_json, {"edge": front.url, "rest": rest, "grpc": grpc}, f"edge {front.url}")
+            sys.stdout.flush()
             stopping.wait()
     except (EdgeError, CanaryError) as error:
         raise UsageError(str(error)) from None

@@ -95,7 +95,7 @@ def test_an_edge_alone_stands_in_front_of_a_server_elsewhere(stage: Stage, tmp_p
     edge = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert edge.stdout is not None
-        assert f"edge http://127.0.0.1:{port} in front of" in edge.stdout.readline()
+        assert edge.stdout.readline() == f"edge http://127.0.0.1:{port}\n"
         url = f"http://127.0.0.1:{port}/v1/models/{MODEL}:classify"
         answer = requests.post(url, data=BODY)
         assert (answer.status_code, answer.headers["X-Variant"]) == (200, "stable")
