@@ -1,6 +1,7 @@
 """What a real model server is asked about the model before it is pushed."""
 
 from components.infra_validator.spec import (
+    Fit,
     Input,
     Limits,
     Method,
@@ -18,7 +19,7 @@ def validation_spec(config: Config) -> ValidationSpec:
     settings = config.infra_validation
     return ValidationSpec(
         model_name=config.serving.model_name,
-        requests=_requests(config.serving.default_signature),
+        requests=_requests(config.serving.default_signature, Fit(config.data.fit)),
         labels=list(config.data.labels),
         example_features=[IMAGE],
         label_feature=LABEL,
@@ -46,9 +47,9 @@ def _recorded(config: Config) -> RecordedRequests | None:
     )
 
 
-def _requests(default_signature: str) -> dict[str, SignatureRequest]:
+def _requests(default_signature: str, fit: Fit) -> dict[str, SignatureRequest]:
     example = Input(source=Source.EXAMPLE)
-    pixels = Input(source=Source.IMAGE, feature=IMAGE)
+    pixels = Input(source=Source.IMAGE, feature=IMAGE, fit=fit)
     encoded = Input(source=Source.FEATURE, feature=IMAGE)
     classify = SignatureRequest(method=Method.CLASSIFY, inputs={"inputs": example})
     predict_images = SignatureRequest(method=Method.PREDICT, inputs={"images": pixels})

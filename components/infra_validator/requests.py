@@ -11,7 +11,14 @@ from PIL import Image
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from components.infra_validator.model_refused import ModelRefusedError
-from components.infra_validator.spec import Input, Method, SignatureRequest, Source, ValidationSpec
+from components.infra_validator.spec import (
+    Fit,
+    Input,
+    Method,
+    SignatureRequest,
+    Source,
+    ValidationSpec,
+)
 
 ServingRequest: TypeAlias = classification_pb2.ClassificationRequest | predict_pb2.PredictRequest
 
@@ -120,18 +127,21 @@ def _values(
             f"Signature {signature}: input {key} has shape {expected}, which is not that of images."
         )
     try:
-        images = [_pixels(image, expected[1:]) for image in features]
+        images = [_pixels(image, expected[1:], source.fit) for image in features]
     except (tf.errors.InvalidArgumentError, ValueError) as error:
         raise ValueError(f"feature {source.feature} does not hold images: {error}") from error
     return np.stack(images).astype(tf.dtypes.as_dtype(info.dtype).as_numpy_dtype)
 
 
-def _pixels(encoded: bytes, shape: Sequence[int]) -> np.ndarray:
+def _pixels(encoded: bytes, shape: Sequence[int], fit: Fit) -> np.ndarray:
     """Decodes an image as a client does that sends pixels: [height, width, channels]."""
     height, width, channels = shape
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
     laid = _on_white(encoded, channels)
     image = image if laid is None else tf.constant(laid)
+    if fit is not Fit.SQUASH:
+        edge = (min if fit is Fit.CROP else max)(image.shape[:2])
+        image = tf.image.resize_with_crop_or_pad(image, edge, edge)
     if image.shape[:2] != (height, width):
         image = tf.image.resize(image, [height, width], antialias=True)
     pixels: np.ndarray = image.numpy()

@@ -23,13 +23,22 @@ class Source(StrEnum):
     IMAGE = "image"  # one feature's encoded image, decoded to the shape and type of the input
 
 
+class Fit(StrEnum):
+    """What becomes of an image that is not as wide as it is high."""
+
+    SQUASH = "squash"  # it is scaled in one direction more than in the other
+    CROP = "crop"  # the middle is cut out
+    PAD = "pad"  # black is put on both sides
+
+
 class Input(BaseModel):
-    """Where one input of a signature comes from."""
+    """Where one input of a signature comes from; `fit` is for images."""
 
     model_config = ConfigDict(extra="forbid")
 
     source: Source
     feature: str = ""
+    fit: Fit = Fit.SQUASH
 
 
 class SignatureRequest(BaseModel):
