@@ -100,7 +100,7 @@ def split(
 
 @app.command(epilog=examples("data ingest new_photos/", "data ingest labelled.npz --json"))
 def ingest(
-    path: Annotated[Path, typer.Argument(help="IDX pair, folder of a folder per class, or .npz.")],
+    path: Annotated[Path, typer.Argument(help="IDX pair, folder per class, TFRecords, or .npz.")],
     allow_duplicates: AllowDuplicates = False,
     # Pictures of any size have to be asked for no more.
     _fit: Annotated[bool, typer.Option("--fit", hidden=True)] = False,
@@ -118,6 +118,7 @@ def ingest(
     from data.checked import lay_out
     from data.ingest import UnknownForm, read_arrays, read_pictures
     from data.refusal import DataRefused
+    from data.tf_records import as_folder
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
 
@@ -131,20 +132,20 @@ def ingest(
             count = len(arrays.labels)
             added = spans.add(root, arrays.images, arrays.labels)
         else:
-            with tensorflow_silent(), Progress(sys.stderr) as progress:
+            with tensorflow_silent(), Progress(sys.stderr) as progress, as_folder(path) as pictures:
                 found = read_pictures(
-                    path,
+                    pictures,
                     labels,
                     _graph(settings.image_format),
                     max_pixels,
                     allow_duplicates,
                     partial(progress.counter, "looking at the pictures"),
                 )
-            notes = list(found.summary.sentences())
-            count = len(found.checked)
-            added = spans.add_pictures(
-                root, lambda folder: lay_out(folder, found.checked, labels, max_pixels), count
-            )
+                notes = list(found.summary.sentences())
+                count = len(found.checked)
+                added = spans.add_pictures(
+                    root, lambda folder: lay_out(folder, found.checked, labels, max_pixels), count
+                )
     except UnknownForm as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
@@ -174,7 +175,7 @@ def ingest(
     )
 )
 def prepare(
-    pictures: Annotated[Path, typer.Argument(help="A folder of pictures per class.")],
+    pictures: Annotated[Path, typer.Argument(help="A folder of pictures per class, or TFRecords.")],
     output: Annotated[Path, typer.Option(help="The folder to write; it gets settings.toml.")],
     name: Annotated[str | None, typer.Option(help="Name of the model. [the output's name]")] = None,
     image_size: Annotated[
@@ -195,6 +196,7 @@ def prepare(
     from data.prepare import PrepareError, Target
     from data.prepare import prepare as write
     from data.refusal import DataRefused
+    from data.tf_records import as_folder
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
     from pipeline.modeling.features import MAX_PIXELS, Color, Fit, ImageFormat
@@ -216,9 +218,9 @@ def prepare(
     )
     image_format = ImageFormat(size=image_size, color=Color(color), fit=Fit(fit))
     try:
-        with tensorflow_silent(), Progress(sys.stderr) as progress:
+        with tensorflow_silent(), Progress(sys.stderr) as progress, as_folder(pictures) as folder:
             counter = partial(progress.counter, "looking at the pictures")
-            done = write(pictures, target, _graph(image_format), counter)
+            done = write(folder, target, _graph(image_format), counter)
     except PrepareError as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:

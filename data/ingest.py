@@ -96,7 +96,7 @@ def read_pictures(
     if not path.is_dir() or not any(visible(path)):
         raise UnknownForm(
             f"{path} is neither a pair of IDX files, nor a folder with a folder of PNG or JPEG "
-            f"files per class, nor an .npz file"
+            f"files per class, nor TFRecord files, nor an .npz file"
         )
     found = find(path)
     problems = list(found.problems)

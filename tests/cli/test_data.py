@@ -1,5 +1,6 @@
 """The `data` verbs: what they print and how they exit."""
 
+import io
 import json
 import shlex
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -50,6 +52,20 @@ def test_ingest_adds_the_next_span_once(workdir: Path, tmp_path: Path) -> None:
     assert _invoke("ingest", new, workdir=workdir).stdout.startswith("2 images are span 1 in ")
     again = json.loads(_invoke("ingest", new, "--json", workdir=workdir).stdout)
     assert (again["status"], again["span"]) == ("known", 1)
+
+
+def test_ingest_takes_tf_records(workdir: Path, tmp_path: Path) -> None:
+    example = tf.train.Example()
+    encoded = io.BytesIO()
+    Image.new("L", (30, 30), 90).save(encoded, "PNG")
+    example.features.feature["image"].bytes_list.value.append(encoded.getvalue())
+    example.features.feature["label"].int64_list.value.append(8)
+    file = tmp_path / "new.tfrecord"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(example.SerializeToString())
+    assert _invoke("ingest", file, workdir=workdir).stdout.startswith("1 images are span 1 in ")
+    [taken] = (workdir / "data" / "spans" / "1").glob("Bag/*.png")
+    assert taken.read_bytes() == encoded.getvalue()
 
 
 def test_ingest_takes_pictures_as_they_are(workdir: Path, tmp_path: Path) -> None:
