@@ -110,6 +110,6 @@ def _value(features: Any, names: tuple[str, ...]) -> bytes | int | float | None:
     for name in names:
         if name in features:
             kind = features[name].WhichOneof("kind")
-            values = getattr(features[name], kind).value if kind else ()
+            values: Any = getattr(features[name], kind).value if kind else ()
             return values[0] if len(values) == 1 else None
     return None
