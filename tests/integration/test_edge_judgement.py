@@ -26,7 +26,8 @@ def chain(probabilities: tf.Tensor, rounds: int) -> tf.Tensor:
     size = 300
     grain = tf.fill([size, size], tf.reduce_sum(probabilities) / size)
     for _ in tf.range(rounds):
-        grain = tf.matmul(grain, grain) / tf.reduce_max(grain)
+        product = tf.matmul(grain, grain)
+        grain = product / tf.reduce_max(product)
     return probabilities + 0 * tf.minimum(tf.reduce_min(grain), 0.0)
 
 
@@ -85,7 +86,9 @@ def ended(stage: Stage, spoil: Spoil) -> tuple[str, str, float]:
         stage.trial.begin(version, 50)
         began = time.monotonic()
         wait_until(lambda: stage.trial.current() is None, 240)
-    last = [entry for entry in read_entries(stage.store) if entry.version == version][-1]
+    # What was aborted is rolled back next, which is another entry.
+    mine = [entry for entry in read_entries(stage.store) if entry.version == version]
+    last = [entry for entry in mine if entry.action != "rolled_back"][-1]
     return last.action, last.reason, time.monotonic() - began
 
 
