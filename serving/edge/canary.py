@@ -253,12 +253,13 @@ class Trial:
     def _write(
         self, canary: Canary | None, action: Action, reason: str, version: int | None = None
     ) -> None:
+        number = canary.version if canary else version
         with self.store.storage.lock():
-            self.store.storage.write(_FILE, canary.model_dump_json(indent=2) if canary else "")
-            number = canary.version if canary else version
+            # First, so that no trial has ended without a reason.
             write_entry(
                 self.store, Entry(action=action, version=number, label=CANARY, reason=reason)
             )
+            self.store.storage.write(_FILE, canary.model_dump_json(indent=2) if canary else "")
 
 
 def wait_until_labelled(server: str, model_name: str, label: str, version: int) -> None:

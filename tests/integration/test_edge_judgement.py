@@ -86,9 +86,7 @@ def ended(stage: Stage, spoil: Spoil) -> tuple[str, str, float]:
         stage.trial.begin(version, 50)
         began = time.monotonic()
         wait_until(lambda: stage.trial.current() is None, 240)
-    # What was aborted is rolled back next, which is another entry.
-    mine = [entry for entry in read_entries(stage.store) if entry.version == version]
-    last = [entry for entry in mine if entry.action != "rolled_back"][-1]
+    last = [entry for entry in read_entries(stage.store) if entry.version == version][-1]
     return last.action, last.reason, time.monotonic() - began
 
 
