@@ -118,7 +118,7 @@ def ingest(
     from data.checked import lay_out
     from data.ingest import UnknownForm, read_arrays, read_pictures
     from data.refusal import DataRefused
-    from data.tf_records import as_folder
+    from pipeline.tf_records import as_folder
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
 
@@ -196,7 +196,7 @@ def prepare(
     from data.prepare import PrepareError, Target
     from data.prepare import prepare as write
     from data.refusal import DataRefused
-    from data.tf_records import as_folder
+    from pipeline.tf_records import as_folder
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
     from pipeline.modeling.features import MAX_PIXELS, Color, Fit, ImageFormat

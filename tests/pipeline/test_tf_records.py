@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from data.refusal import DataRefused
-from data.tf_records import as_folder
+from pipeline.tf_records import as_folder
 
 
 def picture(shade: int, file_format: str = "PNG") -> bytes:
