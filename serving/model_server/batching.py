@@ -227,6 +227,7 @@ class BatchingRunner:
     """Runs steps of one servable through a BatchScheduler."""
 
     waits = True
+    is_bounded = False
 
     def __init__(
         self, wrapped: Runner, scheduler: BatchScheduler, options: BatchingOptions

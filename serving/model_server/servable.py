@@ -41,10 +41,11 @@ class Runner(Protocol):
     """Runs steps: directly in a session, or merged into batches.
 
     `waits` says whether a run may wait for other requests: it is not to be made in a thread that
-    they wait for.
+    they wait for. `is_bounded` says that no run takes for as long as its input says.
     """
 
     waits: bool
+    is_bounded: bool
 
     def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs in the order of `step.fetches` for values in the order of `step.feeds`."""
@@ -99,7 +100,7 @@ class SessionRunner:
         self._session = session
         # TensorFlow's number for the caller's own thread, and for the session's pool.
         self._pool = -1 if in_callers_thread else 0
-        self._is_bounded = is_bounded
+        self.is_bounded = is_bounded
         self._callables: dict[tuple[Step, int], Callable[..., list[Any]]] = {}
         self._lock = threading.Lock()
         self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
@@ -110,7 +111,7 @@ class SessionRunner:
         if remaining is None:
             return self._run(step, 0, values)
         call = (step, _weight(values).bit_length())
-        is_short = self._is_bounded and self._times.are_quick(call)
+        is_short = self.is_bounded and self._times.are_quick(call)
         started = time.perf_counter()
         try:
             return self._run(step, 0 if is_short else _timeout_ms(remaining), values)
@@ -217,6 +218,11 @@ class Servable:
     def waits(self) -> bool:
         """Whether a call may wait for other requests (batching)."""
         return self._runner.waits
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether nothing in its graph loops or waits."""
+        return self._runner.is_bounded
 
     def predict(
         self,

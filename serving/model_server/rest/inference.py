@@ -4,8 +4,8 @@ A quick call answered on the event loop's own thread serves twice the requests o
 another thread and back (measured with `half_plus`: 7,300 a second against 3,500). A slow one would
 keep every other client waiting. So the time of each call is remembered by version, signature and
 size of the body, and a call is made on the loop only if calls like it were quick so far. Where
-nobody else asks, that may be a few milliseconds. A call that is not as quick as it was thought is
-given up, and made again in another thread.
+nobody else asks, that may be a few milliseconds. A call of a graph with loops that is not as quick
+as it was thought is given up, and made again in another thread.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ class RestInference:
             patience = _PATIENCE_WHEN_ALONE if is_alone else 1
             if times is None or servable.waits or not times.are_quick(call, patience):
                 return None
+            if servable.is_bounded:
+                return self._timed(servable, call, request)
             try:
                 with deadline.at(time.monotonic() + LONGEST_PAUSE_SECONDS):
                     return self._timed(servable, call, request)

@@ -283,6 +283,7 @@ class SlowServable:
     name = "slow"
     version = 1
     waits = False
+    is_bounded = False
 
     def __init__(self) -> None:
         self.called = threading.Event()
