@@ -75,10 +75,13 @@ def write_all(
         copies = backlog.take(wait_seconds)
         if not copies and stopping.is_set():
             return
-        done = record(copies)
+        try:
+            done = record(copies)
+        except Exception as error:  # the next ones may be another matter
+            done = Recorded(errors=[error] * len(copies))
         written, failed = written + done.written, failed + len(done.errors)
-        for error in done.errors[-1:]:
-            last = f"{type(error).__name__}: {str(error)[:200]}"
+        if done.errors:
+            last = f"{type(done.errors[-1]).__name__}: {str(done.errors[-1])[:200]}"
         if len(copies) < TOGETHER:
             # What comes meanwhile is asked together.
             stopping.wait(_REST_SECONDS)

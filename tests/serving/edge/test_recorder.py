@@ -58,6 +58,24 @@ def test_few_wait_and_the_others_are_counted() -> None:
     assert [each.request_id for each in backlog.take(0)] == [str(n) for n in range(32)]
 
 
+def test_what_nobody_foresaw_costs_the_copies_at_hand_and_no_other() -> None:
+    backlog, stopping = Backlog(), threading.Event()
+    backlog.add(Copy("classify", b"first", "stable", "1", 0.0))
+    seen: list[bytes] = []
+
+    def record(copies: Sequence[Copy]) -> Recorded:
+        for copy in copies:
+            seen.append(copy.body)
+            if copy.body == b"first":
+                backlog.add(Copy("classify", b"second", "stable", "2", 0.0))
+                raise ZeroDivisionError("a bug")
+            stopping.set()
+        return Recorded(len(copies))
+
+    write_all(backlog, record, stopping, 0.01)
+    assert seen == [b"first", b"second"]
+
+
 def test_what_waits_is_written_before_it_ends() -> None:
     backlog, stopping, written = Backlog(), threading.Event(), []
 
