@@ -118,9 +118,9 @@ def ingest(
     from data.checked import lay_out
     from data.ingest import UnknownForm, read_arrays, read_pictures
     from data.refusal import DataRefused
-    from pipeline.tf_records import as_folder
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
+    from pipeline.tf_records import as_folder
 
     settings = _settings(workdir, config, preset, overrides)
     root, labels = _span_root(settings), settings.data.labels
@@ -193,14 +193,15 @@ def prepare(
     The pictures are checked and copied as they are. Anything unsound is listed, and refuses them
     all; see docs/own_classes.md.
     """
+    from data.fit import Fit
     from data.prepare import PrepareError, Target
     from data.prepare import prepare as write
     from data.refusal import DataRefused
-    from pipeline.tf_records import as_folder
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
-    from pipeline.modeling.features import MAX_PIXELS, Color, Fit, ImageFormat
+    from pipeline.modeling.features import MAX_PIXELS, Color, ImageFormat
     from pipeline.settings.paths import SCHEMA_FILE
+    from pipeline.tf_records import as_folder
 
     for value, kind, option in ((color, Color, "--color"), (fit, Fit, "--fit")):
         if value not in list(kind):

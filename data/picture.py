@@ -155,11 +155,15 @@ def _shown(image: Image.Image, content: bytes) -> tuple[Image.Image, tuple[str, 
     if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
         # One colour is declared transparent: the graph's decoder passes over that.
         changes.append("laid on white")
+    return on_white(image), tuple(changes)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Returns a picture on white paper, where anything of it is transparent: grey or RGB."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("L" if image.mode in ("1", "L") else "RGB"), tuple(changes)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
 def _is_wide_png(content: bytes) -> bool:

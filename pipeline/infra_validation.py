@@ -1,7 +1,6 @@
 """What a real model server is asked about the model before it is pushed."""
 
 from components.infra_validator.spec import (
-    Fit,
     Input,
     Limits,
     Method,
@@ -10,6 +9,7 @@ from components.infra_validator.spec import (
     Source,
     ValidationSpec,
 )
+from data.fit import Fit
 from pipeline.modeling.features import IMAGE, LABEL
 from pipeline.settings.config import Config
 
@@ -19,7 +19,7 @@ def validation_spec(config: Config) -> ValidationSpec:
     settings = config.infra_validation
     return ValidationSpec(
         model_name=config.serving.model_name,
-        requests=_requests(config.serving.default_signature, Fit(config.data.fit)),
+        requests=_requests(config.serving.default_signature, config.data.fit),
         labels=list(config.data.labels),
         example_features=[IMAGE],
         label_feature=LABEL,

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from data.picture import on_white
+
 _LARGEST_EDGE = 64
 
 
 def side_by_side(images: Sequence[bytes]) -> bytes:
     """Returns encoded images, shrunk to a thumbnail's size, as one compressed PNG."""
-    opened = [_on_white(encoded) for encoded in images]
+    opened = [on_white(Image.open(io.BytesIO(encoded))) for encoded in images]
     edge = min(_LARGEST_EDGE, max((max(image.size) for image in opened), default=1))
     mode = "L" if all(image.mode == "L" for image in opened) else "RGB"
     strip = Image.new(mode, (edge * len(opened), edge))
@@ -19,11 +21,3 @@ def side_by_side(images: Sequence[bytes]) -> bytes:
     png = io.BytesIO()
     strip.save(png, "PNG", optimize=True)
     return png.getvalue()
-
-
-def _on_white(encoded: bytes) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(encoded))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -12,13 +12,14 @@ from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from components.infra_validator.model_refused import ModelRefusedError
 from components.infra_validator.spec import (
-    Fit,
     Input,
     Method,
     SignatureRequest,
     Source,
     ValidationSpec,
 )
+from data.fit import Fit
+from data.picture import on_white
 
 ServingRequest: TypeAlias = classification_pb2.ClassificationRequest | predict_pb2.PredictRequest
 
@@ -137,8 +138,10 @@ def _pixels(encoded: bytes, shape: Sequence[int], fit: Fit) -> np.ndarray:
     """Decodes an image as a client does that sends pixels: [height, width, channels]."""
     height, width, channels = shape
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-    laid = _on_white(encoded, channels)
-    image = image if laid is None else tf.constant(laid)
+    with Image.open(BytesIO(encoded)) as picture:
+        if picture.has_transparency_data:
+            laid = on_white(picture).convert("RGB" if channels == 3 else "L")
+            image = tf.reshape(np.asarray(laid), image.shape)
     if fit is not Fit.SQUASH:
         edge = (min if fit is Fit.CROP else max)(image.shape[:2])
         image = tf.image.resize_with_crop_or_pad(image, edge, edge)
@@ -146,17 +149,6 @@ def _pixels(encoded: bytes, shape: Sequence[int], fit: Fit) -> np.ndarray:
         image = tf.image.resize(image, [height, width], antialias=True)
     pixels: np.ndarray = image.numpy()
     return pixels
-
-
-def _on_white(encoded: bytes, channels: int) -> np.ndarray | None:
-    """Lays a picture on white, as people see it; None: nothing of it is transparent."""
-    with Image.open(BytesIO(encoded)) as picture:
-        if not picture.has_transparency_data:
-            return None
-        shown = picture.convert("RGBA")
-    laid = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-    pixels = np.asarray(laid.convert("RGB" if channels == 3 else "L"))
-    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _feature(example: tf.train.Example, name: str) -> bytes | float | int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data.fit import Fit
 from serving.launch.base import DEFAULT_IMAGE, ServerKind
 
 
@@ -21,14 +22,6 @@ class Source(StrEnum):
     EXAMPLE = "example"  # the serialized tf.Example
     FEATURE = "feature"  # one feature's value
     IMAGE = "image"  # one feature's encoded image, decoded to the shape and type of the input
-
-
-class Fit(StrEnum):
-    """What becomes of an image that is not as wide as it is high."""
-
-    SQUASH = "squash"  # it is scaled in one direction more than in the other
-    CROP = "crop"  # the middle is cut out
-    PAD = "pad"  # black is put on both sides
 
 
 class Input(BaseModel):

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from data.fit import Fit
+
 IMAGE = "image"
 LABEL = "label"
 ORIGIN = "origin"
@@ -35,14 +37,6 @@ class Color(StrEnum):
 
     GREY = "grey"
     RGB = "rgb"
-
-
-class Fit(StrEnum):
-    """What becomes of a picture that is not square."""
-
-    SQUASH = "squash"
-    CROP = "crop"
-    PAD = "pad"
 
 
 class ImageFormat(BaseModel):

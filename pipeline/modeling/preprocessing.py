@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from pipeline.modeling.features import IMAGE, LABEL, Color, Fit, ImageFormat, transformed_name
+from data.fit import Fit
+from pipeline.modeling.features import IMAGE, LABEL, Color, ImageFormat, transformed_name
 from pipeline.modeling.image_header import may_be_transparent, refuse_unsuitable
 
 # What libpng and libjpeg make grey with.

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from pipeline.modeling.features import CLASS_LABELS, IMAGE_SIZE, Color, Fit
+from data.fit import Fit
+from pipeline.modeling.features import CLASS_LABELS, IMAGE_SIZE, Color
 from pipeline.settings.base import Settings
 
 

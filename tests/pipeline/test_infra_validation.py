@@ -10,8 +10,9 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from components.examples import as_example
 from components.infra_validator.requests import RequestBuilder
+from data.fit import Fit
 from pipeline.infra_validation import validation_spec
-from pipeline.modeling.features import Color, Fit
+from pipeline.modeling.features import Color
 from pipeline.modeling.preprocessing import decode_images
 from pipeline.settings.load import load_config
 

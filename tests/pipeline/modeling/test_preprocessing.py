@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipeline.modeling.features import Color, Fit, ImageFormat
+from data.fit import Fit
+from pipeline.modeling.features import Color, ImageFormat
 from pipeline.modeling.preprocessing import decode_images, preprocessing_fn, scale_pixels
 
 
