@@ -152,6 +152,7 @@ def create_pipeline(
             has_baseline=config.evaluation.baseline,
             class_count=len(config.data.labels),
         ),
+        module_path="pipeline.evaluated_model",
     )
     model_diff = ModelDiff(
         model=trainer.outputs["model"],

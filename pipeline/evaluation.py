@@ -9,7 +9,6 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
 
 from components.metrics import class_metrics
-from components.metrics.calibration_error import ExpectedCalibrationError
 from components.metrics.evaluation_results import Metrics, read_metrics
 from data.layout import BASE_ORIGIN, is_span, span_of
 from pipeline.modeling.features import CLASS_COUNT, CLASS_LABELS, LABEL, ORIGIN
@@ -93,8 +92,8 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
         _judged("JudgedAccuracy", ACCURACY, settings, of_origin),
         config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
         config_pb2.MetricConfig(
-            class_name=ExpectedCalibrationError.__name__,
-            module=ExpectedCalibrationError.__module__,
+            class_name=class_metrics.ExpectedCalibrationError.__name__,
+            module=class_metrics.__name__,
             per_slice_thresholds=calibration,
         ),
         config_pb2.MetricConfig(

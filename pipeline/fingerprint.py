@@ -101,7 +101,7 @@ NODES = {
         network=True,
     ),
     "Evaluator": Dependencies(
-        modules=("pipeline.evaluation",),
+        modules=("pipeline.evaluation", "pipeline.evaluated_model"),
         packages=(*_BEAM, "tensorflow", "tensorflow-model-analysis"),
         settings=lambda config: config.evaluation.model_dump(mode="json"),
     ),

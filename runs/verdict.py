@@ -7,7 +7,7 @@ from pathlib import Path
 from tfx.types import Artifact
 
 from components.infra_validator.blessing import is_blessed, read_blessing
-from components.metrics.calibration_error import CALIBRATION_ERROR
+from components.metrics.class_metrics import CALIBRATION_ERROR
 from components.metrics.evaluation_results import read_metrics
 from components.model_diff.component import read_churn, read_reasons
 from components.pusher.executor import read_result

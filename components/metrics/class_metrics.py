@@ -1,11 +1,12 @@
-"""TFMA metrics of a classifier by class, for all classes in one pass over the examples.
+"""TFMA metrics of a classifier, for all classes in one pass over the examples.
 
 TFMA's own Precision, Recall, AUC and Calibration, binarized, look at every example once for each
 class, metric and slice, in Python: 35 s for 10,000 examples of ten classes. These share one
 histogram of the predictions, which takes in a thousand examples at a time.
 
 A class counts as predicted where it is the most probable one, as in a confusion matrix; TFMA's
-Precision and Recall count it above a probability of 0.5. AUC and calibration are TFMA's.
+Precision and Recall count it above a probability of 0.5. AUC and calibration are TFMA's. Examples
+have no weights here.
 
 The judged metrics are what Evaluator compares with a threshold: TFMA's thresholds are bounds of a
 number and do not see how many examples it comes from.
@@ -25,51 +26,60 @@ from components.metrics.wilson import wilson_interval
 # `judged_x` is the number that is compared with the threshold of the metric `x`.
 JUDGED = "judged_"
 
+CALIBRATION_ERROR = "expected_calibration_error"
+
 # As fine as the thresholds of TFMA's AUC.
 _BINS = 10_000
+_CONFIDENCE_BINS = 15
 _BATCH = 1_000
 _POSITIVE, _NEGATIVE = 0, 1
 
 Array = npt.NDArray[np.float64]
-# label (one number), predictions (one for each class), weight.
-_Row = tuple[int, npt.NDArray[np.float32], float]
+# label (one number), predictions (one for each class).
+_Row = tuple[int, npt.NDArray[np.float32]]
 
 
 class Histogram:
     """How the predictions for each class are distributed where it is the label, and elsewhere.
 
     Attributes:
-        weights: summed example weights, [classes, 2 (positive, negative), bins + 1]; bin i holds
-            the predictions p with i - 1 < p * bins <= i.
-        predicted: the summed, weighted predictions for each class, [classes].
-        confusion: summed example weights by label and most probable class, [classes, classes + 1];
+        counts: of examples, [classes, 2 (positive, negative), bins + 1]; bin i holds the
+            predictions p with i - 1 < p * bins <= i.
+        predicted: the summed predictions for each class, [classes].
+        confusion: number of examples by label and most probable class, [classes, classes + 1];
             the last column counts examples for which no class has a probability above 0.
+        confidence: by bins of the highest probability, of equal width, [2 (its sum, the number of
+            examples whose class was the most probable one), 15].
     """
 
     def __init__(self, classes: int) -> None:
-        self.weights: Array = np.zeros((classes, 2, _BINS + 1))
+        self.counts: Array = np.zeros((classes, 2, _BINS + 1))
         self.predicted: Array = np.zeros(classes)
         self.confusion: Array = np.zeros((classes, classes + 1))
+        self.confidence: Array = np.zeros((2, _CONFIDENCE_BINS))
 
     def add(self, rows: list[_Row]) -> None:
         """Takes in examples."""
-        labels = np.array([label for label, _, _ in rows])
+        labels = np.array([label for label, _ in rows])
         # A network that diverged predicts NaN: no class.
-        predictions = np.nan_to_num(np.stack([row for _, row, _ in rows]).astype(np.float64))
-        weights = np.array([weight for _, _, weight in rows])
+        predictions = np.nan_to_num(np.stack([row for _, row in rows]).astype(np.float64))
         classes = np.arange(predictions.shape[1])
         bins = np.ceil(np.clip(predictions, 0.0, 1.0) * _BINS).astype(np.int64)
         side = np.where(labels[:, None] == classes, _POSITIVE, _NEGATIVE)
-        np.add.at(self.weights, (classes, side, bins), weights[:, None])
-        self.predicted += weights @ predictions
-        best = np.where(predictions.max(axis=1) > 0, predictions.argmax(axis=1), len(classes))
-        np.add.at(self.confusion, (labels, best), weights)
+        np.add.at(self.counts, (classes, side, bins), 1)
+        self.predicted += predictions.sum(axis=0)
+        highest, first = predictions.max(axis=1), predictions.argmax(axis=1)
+        np.add.at(self.confusion, (labels, np.where(highest > 0, first, len(classes))), 1)
+        of_confidence = np.minimum((highest * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
+        np.add.at(self.confidence, (0, of_confidence), highest)
+        np.add.at(self.confidence, (1, of_confidence), first == labels)
 
     def merge(self, other: "Histogram") -> None:
         """Takes in what another one has seen."""
-        self.weights += other.weights
+        self.counts += other.counts
         self.predicted += other.predicted
         self.confusion += other.confusion
+        self.confidence += other.confidence
 
 
 class _Accumulator:
@@ -100,14 +110,10 @@ class _Accumulator:
 
 class _HistogramCombiner(beam.CombineFn):
     def __init__(
-        self,
-        key: metric_types.MetricKey,
-        eval_config: config_pb2.EvalConfig | None,
-        example_weighted: bool,
+        self, key: metric_types.MetricKey, eval_config: config_pb2.EvalConfig | None
     ) -> None:
         self._key = key
         self._eval_config = eval_config
-        self._example_weighted = example_weighted
 
     def create_accumulator(self) -> _Accumulator:
         return _Accumulator()
@@ -115,15 +121,14 @@ class _HistogramCombiner(beam.CombineFn):
     def add_input(
         self, accumulator: _Accumulator, element: metric_types.StandardMetricInputs
     ) -> _Accumulator:
-        for label, prediction, weight in metric_util.to_label_prediction_example_weight(
+        for label, prediction, _ in metric_util.to_label_prediction_example_weight(
             element,
             eval_config=self._eval_config,
             model_name=self._key.model_name,
             output_name=self._key.output_name,
-            example_weighted=self._example_weighted,
             flatten=False,
         ):
-            accumulator.add((int(label.item()), prediction.reshape(-1), float(weight.item())))
+            accumulator.add((int(label.item()), prediction.reshape(-1)))
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Accumulator]) -> _Accumulator:
@@ -154,14 +159,14 @@ def _recall(histogram: Histogram, class_id: int) -> float:
 
 
 def _auc(histogram: Histogram, class_id: int) -> float:
-    positive, negative = histogram.weights[class_id]
+    positive, negative = histogram.counts[class_id]
     # A pair in the same bin counts half.
     lower = np.cumsum(negative) - negative / 2
     return _ratio(positive @ lower, positive.sum() * negative.sum())
 
 
 def _calibration(histogram: Histogram, class_id: int) -> float:
-    return _ratio(histogram.predicted[class_id], histogram.weights[class_id, _POSITIVE].sum())
+    return _ratio(histogram.predicted[class_id], histogram.counts[class_id, _POSITIVE].sum())
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -178,21 +183,16 @@ class _HistogramMetric(metric_types.Metric):
             model_name: str = "",
             output_name: str = "",
             sub_key: metric_types.SubKey | None = None,
-            example_weighted: bool = False,
         ) -> metric_types.MetricComputations:
-            of_all_classes = metric_types.MetricKey(
-                "_class_histogram", model_name, output_name, example_weighted=example_weighted
-            )
-            key = metric_types.MetricKey(
-                name, model_name, output_name, sub_key, example_weighted=example_weighted
-            )
+            of_all_classes = metric_types.MetricKey("_class_histogram", model_name, output_name)
+            key = metric_types.MetricKey(name, model_name, output_name, sub_key)
             class_id = sub_key.class_id if sub_key else None
 
             def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, float]:
                 histogram = metrics[of_all_classes]
                 return {key: float("nan") if histogram is None else read(histogram, class_id)}
 
-            combiner = _HistogramCombiner(of_all_classes, eval_config, example_weighted)
+            combiner = _HistogramCombiner(of_all_classes, eval_config)
             return [
                 metric_types.MetricComputation([of_all_classes], None, combiner),
                 metric_types.DerivedMetricComputation([key], result),
@@ -273,3 +273,21 @@ class ClassCalibration(_ClassMetric):
 
     def __init__(self, name: str = "calibration") -> None:
         super().__init__(name, _calibration)
+
+
+class ExpectedCalibrationError(_HistogramMetric):
+    """The distance between a classifier's confidence and its accuracy, 0 to 1.
+
+    Predictions are put into 15 bins of equal width by their highest probability; the error is
+    the mean over all predictions of |accuracy - mean confidence| of their bin,
+    https://arxiv.org/abs/1706.04599.
+    """
+
+    def __init__(self, name: str = CALIBRATION_ERROR) -> None:
+        """Names the metric."""
+
+        def error(histogram: Histogram, _: int | None) -> float:
+            confidence, right = histogram.confidence
+            return _ratio(np.abs(right - confidence).sum(), histogram.confusion.sum())
+
+        super().__init__(name, error)

@@ -10,7 +10,7 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_re
 from tensorflow_model_analysis.slicer import slicer_lib as slicer
 from tensorflow_model_analysis.utils.config_util import update_eval_config_with_defaults
 
-from components.metrics.calibration_error import CALIBRATION_ERROR
+from components.metrics.class_metrics import CALIBRATION_ERROR
 from components.metrics.wilson import wilson_interval
 from pipeline.evaluation import ACCURACY, eval_config, refusal_reasons, suspected_spans
 from pipeline.modeling.features import CLASS_COUNT

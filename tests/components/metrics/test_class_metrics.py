@@ -1,4 +1,4 @@
-"""Per-class metrics in one pass: the numbers are those of TFMA's own metrics, class by class."""
+"""Metrics of all classes in one pass: the numbers are those of TFMA's own metrics."""
 
 import json
 
@@ -8,7 +8,12 @@ import pytest
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.metrics.class_metrics import Histogram, JudgedAccuracy
+from components.metrics.class_metrics import (
+    CALIBRATION_ERROR,
+    ExpectedCalibrationError,
+    Histogram,
+    JudgedAccuracy,
+)
 from components.metrics.wilson import wilson_interval
 
 CLASSES = 3
@@ -134,7 +139,53 @@ def test_a_class_without_an_example_has_no_recall(data: pd.DataFrame) -> None:
 
 def test_a_network_that_diverged_predicts_no_class() -> None:
     histogram = Histogram(2)
-    histogram.add([(0, np.array([np.nan, np.nan], np.float32), 1.0)])
-    assert histogram.weights[:, :, 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    histogram.add([(0, np.array([np.nan, np.nan], np.float32))])
+    assert histogram.counts[:, :, 0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert histogram.predicted.tolist() == [0.0, 0.0]
     assert histogram.confusion.tolist() == [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+def calibration_error(probabilities: list[list[float]], labels: list[int]) -> float:
+    config = config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric(ExpectedCalibrationError.__name__)])],
+    )
+    data = pd.DataFrame({"label": labels, "prediction": probabilities})
+    ((_, outputs),) = tfma.analyze_raw_data(data, config).slicing_metrics
+    return float(outputs[""][""][CALIBRATION_ERROR]["doubleValue"])
+
+
+def test_a_model_that_is_right_as_often_as_it_says_has_no_error() -> None:
+    assert calibration_error([[0.75, 0.25]] * 4, [0, 0, 0, 1]) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_error_is_the_distance_of_confidence_and_accuracy() -> None:
+    assert calibration_error([[0.9, 0.1]] * 4, [0, 0, 1, 1]) == pytest.approx(0.4)
+
+
+def test_a_network_that_diverged_is_never_sure_and_right_about_the_first_class_only() -> None:
+    nothing = [float("nan"), float("nan")]
+    assert calibration_error([nothing] * 4, [0, 1, 1, 1]) == pytest.approx(0.25)
+
+
+def test_bins_count_by_their_number_of_predictions() -> None:
+    sure, unsure = [1.0, 0.0], [0.4, 0.6]
+    # In the first bin all are wrong (1.0 off, 1 of 4), in the second all are right (0.4 off).
+    found = calibration_error([sure, unsure, unsure, unsure], [1, 1, 1, 1])
+    assert found == pytest.approx((1.0 + 3 * 0.4) / 4)
+
+
+def test_histograms_of_two_workers_are_that_of_one() -> None:
+    random = np.random.default_rng(3)
+    labels = random.integers(0, CLASSES, 50)
+    rows = [
+        (int(label), np.array(row, np.float32))
+        for label, row in zip(labels, predictions(50, labels, 4), strict=True)
+    ]
+    one, first, second = Histogram(CLASSES), Histogram(CLASSES), Histogram(CLASSES)
+    one.add(rows)
+    first.add(rows[:20])
+    second.add(rows[20:])
+    first.merge(second)
+    for name, value in vars(one).items():
+        np.testing.assert_allclose(vars(first)[name], value, err_msg=name)

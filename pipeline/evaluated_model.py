@@ -1,0 +1,60 @@
+"""How Evaluator calls a model; TFX looks for `custom_eval_shared_model` in the module it is given.
+
+TFMA hands the Examples to a signature by position. A restored signature wants them by name:
+TensorFlow first writes a TypeError that quotes the whole batch, catches it, and calls again. That
+took as much of the processor as the model did.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_model_analysis.api import model_eval_lib, types
+from tensorflow_model_analysis.proto import config_pb2
+
+
+class _Signature:
+    """A signature of one input that may be called by position."""
+
+    def __init__(self, signature: Any) -> None:
+        self._signature = signature
+        # TFMA reads the names and shapes of inputs here.
+        self.structured_input_signature = signature.structured_input_signature
+        (self._input,) = self.structured_input_signature[1]
+
+    def __call__(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        outputs: Mapping[str, tf.Tensor] = self._signature(**{self._input: examples})
+        return outputs
+
+
+class _Model:
+    """What TFMA needs of a loaded SavedModel."""
+
+    def __init__(self, path: str, signature_name: str) -> None:
+        # The variables live as long as the model that owns them.
+        self._model = tf.saved_model.load(path)
+        self.signatures = {signature_name: _Signature(self._model.signatures[signature_name])}
+
+
+def custom_eval_shared_model(
+    eval_saved_model_path: str, model_name: str, eval_config: config_pb2.EvalConfig, **_: Any
+) -> types.EvalSharedModel:
+    """Returns what TFMA loads the model with, in each of Beam's workers.
+
+    Args:
+        eval_saved_model_path: the SavedModel.
+        model_name: as in `eval_config`.
+        eval_config: names the signature, which takes serialized Examples.
+    """
+    (signature_name,) = {spec.signature_name for spec in eval_config.model_specs}
+
+    def load() -> _Model:
+        return _Model(eval_saved_model_path, signature_name)
+
+    shared: types.EvalSharedModel = model_eval_lib.default_eval_shared_model(
+        eval_saved_model_path,
+        model_name=model_name,
+        eval_config=eval_config,
+        custom_model_loader=types.ModelLoader(load),
+    )
+    return shared

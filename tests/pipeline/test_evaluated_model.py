@@ -1,0 +1,49 @@
+"""A model as Evaluator calls it: Examples by position, answers as by name."""
+
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import tensorflow as tf
+
+from pipeline.evaluated_model import custom_eval_shared_model
+from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
+from pipeline.settings.thresholds import EvaluationSettings
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers with the length of each Example."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def length(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probabilities": tf.strings.length(examples)}
+
+    path = tmp_path_factory.mktemp("model")
+    module = tf.Module()
+    tf.saved_model.save(module, str(path), signatures={EVALUATED_SIGNATURE: length})
+    return path
+
+
+@pytest.mark.parametrize("has_baseline", [False, True])
+def test_a_signature_is_called_once_and_by_name(saved: Path, has_baseline: bool) -> None:
+    config = eval_config(EvaluationSettings(), has_baseline=has_baseline)
+    for spec in config.model_specs:
+        shared = custom_eval_shared_model(str(saved), spec.name, config)
+        assert shared.model_name == spec.name
+        assert shared.is_baseline == spec.is_baseline
+        signature = shared.model_loader.load().signatures[EVALUATED_SIGNATURE]
+        with mock.patch.object(signature, "_signature", wraps=signature._signature) as restored:
+            answer = signature(tf.constant([b"a", b"four"]))
+        assert answer["probabilities"].numpy().tolist() == [1, 4]
+        (call,) = restored.call_args_list
+        assert not call.args
+        assert list(call.kwargs) == ["examples"]
+
+
+def test_a_signature_that_is_not_there_is_named(saved: Path) -> None:
+    config = eval_config(EvaluationSettings(), has_baseline=False)
+    config.model_specs[0].signature_name = "another"
+    shared = custom_eval_shared_model(str(saved), "", config)
+    with pytest.raises(KeyError, match="another"):
+        shared.model_loader.load()
