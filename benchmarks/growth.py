@@ -6,7 +6,8 @@ The official images are repeated with noise, so that no two are equal, and go th
 statistics, validation, Transform, Trainer and Evaluator. The network is tiny and sees each image
 once: how Trainer keeps and reads images is what grows with them. With --pictures, they are folders
 of colour JPEGs of that many pixels an edge instead, which the network sees at that size. Every
-factor is a process of its own; memory is its peak during the node, imports included.
+factor is a process of its own; memory is its peak during the node, imports included, without the
+pages of files on the disk, which the kernel takes back when it needs them.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from pipeline.settings.paths import ROOT
 OFFICIAL_TRAINING_IMAGES = 60_000
 MEMORY_LIMIT_MEGABYTES = 4_000
 _NOISE = 8
+_SECONDS_BETWEEN_SAMPLES = 0.02
 _MEASURED = ("IdxExampleGen", "StatisticsGen", "Transform", "Trainer", "Evaluator")
 _TINY: dict[str, Any] = {"epochs": 1, "filters": (4, 4), "convolutions": 1, "dense_units": 0}
 
@@ -121,20 +125,35 @@ def measure(workdir: Path, edge: int | None = None) -> Costs:
     costs: Costs = {}
     nodes = node_ids(ir)
     for node_id in nodes[: nodes.index(_MEASURED[-1]) + 1]:
-        # From here on the kernel measures the peak anew.
-        Path("/proc/self/clear_refs").write_text("5")
         began, processor = time.monotonic(), time.process_time()
-        run_node(ir, node_id)
+        with _peak_megabytes() as peak:
+            run_node(ir, node_id)
         seconds = time.monotonic() - began
-        costs[node_id] = (seconds, time.process_time() - processor, _peak_megabytes())
+        costs[node_id] = (seconds, time.process_time() - processor, peak[0])
     return {node_id: costs[node_id] for node_id in _MEASURED}
 
 
-def _peak_megabytes() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError("the kernel does not tell the peak")
+@contextmanager
+def _peak_megabytes() -> Iterator[list[float]]:
+    """Yields what holds the peak of this process's own memory afterwards, sampled."""
+    peak = [0.0]
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(_SECONDS_BETWEEN_SAMPLES):
+            status = dict(
+                line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
+            )
+            kilobytes = sum(int(status[name].split()[0]) for name in ("RssAnon", "RssShmem"))
+            peak[0] = max(peak[0], kilobytes * 1024 / 1e6)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        sampler.join()
 
 
 def _in_a_process(workdir: Path, edge: int | None) -> Costs:

@@ -5,6 +5,9 @@ from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+# A network keeps megabytes of a large picture, so that few go through it at once.
+PICTURES_AT_ONCE = 50
+
 
 def read_examples(examples: list[types.Artifact], split: str) -> list[bytes]:
     """Returns all serialized tf.Examples of a split, in the order of its files.

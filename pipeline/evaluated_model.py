@@ -2,7 +2,8 @@
 
 TFMA hands the Examples to a signature by position. A restored signature wants them by name:
 TensorFlow first writes a TypeError that quotes the whole batch, catches it, and calls again. That
-took as much of the processor as the model did.
+took as much of the processor as the model did. It also hands over up to a thousand at once, which
+are too many large pictures.
 """
 
 from collections.abc import Mapping
@@ -12,9 +13,11 @@ import tensorflow as tf
 from tensorflow_model_analysis.api import model_eval_lib, types
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.examples import PICTURES_AT_ONCE
+
 
 class _Signature:
-    """A signature of one input that may be called by position."""
+    """A signature of one input that may be called by position, with any number of Examples."""
 
     def __init__(self, signature: Any) -> None:
         self._signature = signature
@@ -23,8 +26,11 @@ class _Signature:
         (self._input,) = self.structured_input_signature[1]
 
     def __call__(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        outputs: Mapping[str, tf.Tensor] = self._signature(**{self._input: examples})
-        return outputs
+        parts = [
+            self._signature(**{self._input: examples[begin : begin + PICTURES_AT_ONCE]})
+            for begin in range(0, max(1, len(examples)), PICTURES_AT_ONCE)
+        ]
+        return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
 
 
 class _Model:

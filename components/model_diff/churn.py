@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
-_BATCH = 500
+from components.examples import PICTURES_AT_ONCE
+
 _WORST = 10
 
 
@@ -107,8 +108,8 @@ def predict(
         raise ValueError(f"signature {signature} of {model} has no output {output}")
     (argument,) = run.structured_input_signature[1]
     batches = [
-        run(**{argument: tf.constant(examples[start : start + _BATCH])})[output].numpy()
-        for start in range(0, len(examples), _BATCH)
+        run(**{argument: tf.constant(examples[start : start + PICTURES_AT_ONCE])})[output].numpy()
+        for start in range(0, len(examples), PICTURES_AT_ONCE)
     ]
     return np.concatenate(batches)
 

@@ -11,11 +11,13 @@ import tensorflow_transform as tft
 from data.layout import BASE_ORIGIN
 from pipeline.modeling.augmentation import cut_out, flip, shift
 from pipeline.modeling.features import CLASS_COUNT, IMAGE, LABEL, ORIGIN, transformed_name
-from pipeline.modeling.image_store import ImageStore, Reader
+from pipeline.modeling.image_store import ImageStore, Reader, images_at_once
 from pipeline.settings.hyperparameters import Hyperparameters
 
 _DECODE_BATCH = 1024
 _EVALUATION_BATCH = 1000
+# Batches that wait for a step: more would hold large pictures by the gigabyte.
+_WAITING_BATCHES = 2
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ def load_split(
         image, label = (transformed[transformed_name(name)] for name in (IMAGE, LABEL))
         return image, label, tf.broadcast_to(is_base, tf.shape(label))
 
+    image_shape = transform_output.transformed_feature_spec()[transformed_name(IMAGE)].shape
     batches = (
         tf.data.TFRecordDataset(files, compression_type="GZIP")
-        .batch(_DECODE_BATCH)
+        .batch(images_at_once(image_shape, _DECODE_BATCH))
         .map(to_features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
     store = store or ImageStore()
@@ -98,20 +101,22 @@ def load_split(
 
 def image_batches(split: LabelledImages) -> tf.data.Dataset:
     """All images in their order, float32 [batch, size, size, channels], 0 to 1."""
-    rows = tf.data.Dataset.range(len(split)).batch(_evaluation_batch(len(split)))
+    rows = tf.data.Dataset.range(len(split)).batch(_evaluation_batch(split))
     return rows.map(split.reader(), num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
 
 
 def validation_batches(split: LabelledImages, class_count: int = CLASS_COUNT) -> tf.data.Dataset:
     """All images in their order, with one-hot labels, float32 [batch, class_count]."""
-    labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_evaluation_batch(len(split)))
+    labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_evaluation_batch(split))
     one_hot = labels.map(lambda batch: tf.one_hot(batch, class_count))
     return tf.data.Dataset.zip(image_batches(split), one_hot)
 
 
-def _evaluation_batch(images: int) -> int:
+def _evaluation_batch(split: LabelledImages) -> int:
     """Returns a size without a small rest, of which some devices would get nothing."""
-    return math.ceil(images / max(1, math.ceil(images / _EVALUATION_BATCH)))
+    images, *image_shape = split.images.shape
+    most = images_at_once(image_shape, _EVALUATION_BATCH)
+    return math.ceil(images / max(1, math.ceil(images / most)))
 
 
 def training_batches(
@@ -152,7 +157,7 @@ def training_batches(
         tf.data.Dataset.range(first_epoch, hyperparameters.epochs)
         .flat_map(one_epoch)
         .map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_WAITING_BATCHES)
     )
 
 

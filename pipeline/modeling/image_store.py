@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,9 +17,22 @@ from serving.machine import memory_limit
 # Of the memory, for one split; training itself needs some, and so does validation.
 _MOST_OF_MEMORY = 1 / 8
 _COPIED_BYTES = 1 << 20
+# At once: as many as 2,674 images of 28x28, and of larger ones as a network can keep its own
+# numbers of, which are many for each pixel.
+_PIXELS_AT_ONCE = 1 << 21
 _REWRITTEN_IMAGES = 1024
 
 Reader = Callable[[tf.Tensor], tf.Tensor]
+
+
+def images_at_once(shape: Sequence[int], most: int) -> int:
+    """Returns how many images of a shape, [height, width, channels], are worked on at once.
+
+    Args:
+        shape: of one image.
+        most: how many small ones.
+    """
+    return min(most, max(1, _PIXELS_AT_ONCE // (shape[0] * shape[1])))
 
 
 class Levels:
@@ -133,8 +146,9 @@ class ImageStore:
         wide._levels = None
         if self._count:
             read = self.reader()
-            for begin in range(0, self._count, _REWRITTEN_IMAGES):
-                rows = tf.range(begin, min(begin + _REWRITTEN_IMAGES, self._count))
+            step = images_at_once(self._image_shape, _REWRITTEN_IMAGES)
+            for begin in range(0, self._count, step):
+                rows = tf.range(begin, min(begin + step, self._count))
                 wide.append(read(rows).numpy())
         self._file.close()
         self._levels, self._file, self.is_on_disk = None, wide._file, wide.is_on_disk

@@ -22,6 +22,7 @@ import tfx  # noqa: F401
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.public.proto import slicing_spec_pb2
 
+from components.examples import PICTURES_AT_ONCE
 from pipeline.modeling.features import IMAGE, ORIGIN, ImageFormat
 from pipeline.modeling.preprocessing import decode_images
 from pipeline.traffic.measures import measure
@@ -99,8 +100,8 @@ def predict(model: str, encoded: Sequence[bytes]) -> tuple[list[str], np.ndarray
     labels: list[str] = []
     confidences = []
     run = _loaded(model)
-    for start in range(0, len(encoded), _BATCH):
-        answer = run(image_bytes=tf.constant(encoded[start : start + _BATCH]))
+    for start in range(0, len(encoded), PICTURES_AT_ONCE):
+        answer = run(image_bytes=tf.constant(encoded[start : start + PICTURES_AT_ONCE]))
         labels += [label.decode() for label in answer["label"].numpy()]
         confidences.append(answer["probabilities"].numpy().max(axis=1))
     return labels, np.concatenate(confidences) if confidences else np.zeros(0, np.float32)

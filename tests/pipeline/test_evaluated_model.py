@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 import tensorflow as tf
 
+from components.examples import PICTURES_AT_ONCE
 from pipeline.evaluated_model import custom_eval_shared_model
 from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
 from pipeline.settings.thresholds import EvaluationSettings
@@ -26,7 +27,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("has_baseline", [False, True])
-def test_a_signature_is_called_once_and_by_name(saved: Path, has_baseline: bool) -> None:
+def test_a_signature_is_called_by_name(saved: Path, has_baseline: bool) -> None:
     config = eval_config(EvaluationSettings(), has_baseline=has_baseline)
     for spec in config.model_specs:
         shared = custom_eval_shared_model(str(saved), spec.name, config)
@@ -39,6 +40,18 @@ def test_a_signature_is_called_once_and_by_name(saved: Path, has_baseline: bool)
         (call,) = restored.call_args_list
         assert not call.args
         assert list(call.kwargs) == ["examples"]
+
+
+def test_few_examples_go_through_the_network_at_once(saved: Path) -> None:
+    config = eval_config(EvaluationSettings(), has_baseline=False)
+    shared = custom_eval_shared_model(str(saved), "", config)
+    signature = shared.model_loader.load().signatures[EVALUATED_SIGNATURE]
+    examples = [b"x" * count for count in range(2 * PICTURES_AT_ONCE + 1)]
+    with mock.patch.object(signature, "_signature", wraps=signature._signature) as restored:
+        answer = signature(tf.constant(examples))
+    assert answer["probabilities"].numpy().tolist() == list(range(len(examples)))
+    sizes = [len(call.kwargs["examples"]) for call in restored.call_args_list]
+    assert sizes == [PICTURES_AT_ONCE, PICTURES_AT_ONCE, 1]
 
 
 def test_a_signature_that_is_not_there_is_named(saved: Path) -> None:

@@ -4,12 +4,18 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.modeling.image_store import ImageStore, Levels, make_store
+from pipeline.modeling.image_store import (
+    ImageStore,
+    Levels,
+    images_at_once,
+    make_store,
+)
 from pipeline.modeling.preprocessing import scale_pixels
 from pipeline.settings.hyperparameters import Stream
 
@@ -86,3 +92,22 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch) -> N
     store = make_store(Stream.ALWAYS, tmp_path)
     with full, pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         store.append(SCALED)
+
+
+@pytest.mark.parametrize(
+    ("edge", "expected"), [(28, 1024), (45, 1024), (64, 512), (224, 41), (4000, 1)]
+)
+def test_the_larger_images_are_the_fewer_are_worked_on_at_once(edge: int, expected: int) -> None:
+    assert images_at_once((edge, edge, 3), most=1024) == expected
+
+
+def test_large_images_are_rewritten_a_few_at_a_time(tmp_path: Path) -> None:
+    large = np.zeros((3, 1200, 1200, 1), np.float32)
+    store = ImageStore(tmp_path)
+    store.append(large)
+    resized = large.copy()
+    resized[:, 0], resized[:, 1] = 0.3002, 0.3004  # of the same level
+    with mock.patch("pipeline.modeling.image_store.tf.range", wraps=tf.range) as ranges:
+        store.append(resized)
+    assert [call.args for call in ranges.call_args_list] == [(0, 1), (1, 2), (2, 3)]
+    np.testing.assert_array_equal(store.reader()(np.arange(2, 4)).numpy(), [large[2], resized[0]])
