@@ -266,8 +266,8 @@ class RunningServer:
 
 
 @contextmanager
-def server(folder: Path, *flags: str) -> Iterator[RunningServer]:
-    """A server with the recorded models."""
+def server(folder: Path, *flags: str, checkout: Path = REPOSITORY) -> Iterator[RunningServer]:
+    """A server with the recorded models, of a checkout of this project."""
     models = CONFORMANCE / "models"
     config = folder / "models.config"
     entries = "".join(
@@ -280,7 +280,7 @@ def server(folder: Path, *flags: str) -> Iterator[RunningServer]:
     command += [f"--port={port}", f"--rest_api_port={rest_port}", *flags]
     started = time.perf_counter()
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=checkout, stdout=log, stderr=log)
     try:
         while True:
             if process.poll() is not None:

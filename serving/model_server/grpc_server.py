@@ -159,8 +159,6 @@ def _behaviour(
     path: str, method: Method, places: threading.BoundedSemaphore
 ) -> Callable[[bytes, Any], Any]:
     def behave(serialized: bytes, context: Any) -> Any:
-        if not context.is_active():
-            return None  # The client gave up while the call waited for this thread.
         if not places.acquire(timeout=_PLACE_WAIT_SECONDS):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many concurrent requests.")
         try:

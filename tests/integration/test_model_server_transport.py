@@ -194,6 +194,35 @@ def test_a_call_given_up_while_it_waited_is_never_answered(
     assert answered == [b"first", b"last"]
 
 
+def test_a_call_given_up_before_it_had_a_thread_leaves_no_error_in_the_log(
+    start: StartGrpc,
+    gate: threading.Event,
+    entered: threading.Event,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("serving.model_server.grpc_server._PLACE_WAIT_SECONDS", 30)
+    start(socket_path=f"{tmp_path}/grpc.sock", max_threads=1)
+    gate.clear()
+    with (
+        grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        # There are two threads: one answers, one waits for its place.
+        first = [pool.submit(echo, channel) for _ in range(2)]
+        assert entered.wait(30)
+        given_up = [channel.unary_unary("/test/Echo").future(b"given up") for _ in range(5)]
+        time.sleep(0.5)
+        for call in given_up:
+            call.cancel()
+        time.sleep(0.5)  # Nothing tells when the server has noticed.
+        gate.set()
+        assert [call.result(30) for call in first] == [b"hello"] * 2
+        assert echo(channel, b"last") == b"last"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_many_clients_with_short_calls_are_all_answered(channel: grpc.Channel) -> None:
     with ThreadPoolExecutor(16) as pool:
         calls = [pool.submit(echo, channel) for _ in range(400)]
