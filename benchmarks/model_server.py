@@ -167,21 +167,21 @@ def measure_rest(port: int, path: str, body: bytes, clients: int, seconds: float
     )
     latencies: list[float] = []
 
-    async def ask() -> None:
-        loop = asyncio.get_running_loop()
-        begin = time.perf_counter() + WARMUP_SECONDS
-        protocols = []
-        for _ in range(clients):
-            _, protocol = await loop.create_connection(
+    async def ask(begin: float) -> None:
+        # A proxy closes a connection after so many requests.
+        while time.perf_counter() < begin + seconds:
+            _, protocol = await asyncio.get_running_loop().create_connection(
                 lambda: _HttpClient(head.encode() + body, begin, begin + seconds, latencies),
                 "127.0.0.1",
                 port,
             )
-            protocols.append(protocol)
-        for protocol in protocols:
             await protocol.closed
 
-    uvloop.run(ask())
+    async def ask_all() -> None:
+        begin = time.perf_counter() + WARMUP_SECONDS
+        await asyncio.gather(*(ask(begin) for _ in range(clients)))
+
+    uvloop.run(ask_all())
     return summarize(latencies, seconds)
 
 

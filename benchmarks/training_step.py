@@ -1,6 +1,7 @@
 """What a step of training costs with the fused normalisation, against Keras' own layer.
 
-    python -m benchmarks.training_step [--presets default best] [--rounds 5] [--output FILE.md]
+    python -m benchmarks.training_step [--presets default best] [--rounds 5]
+        [--set section.key=value] [--output FILE.md]
 
 Trains the same network twice in one process, in turns of a few steps: with
 `FusedBatchNormalization`, and with `keras.layers.BatchNormalization` in its place. Both are done in
@@ -12,7 +13,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -40,9 +41,10 @@ Steps = Callable[[], float]
 def main() -> None:
     """Prints the table and writes it to --output if given."""
     arguments = _arguments()
-    lines = list(_heading())
+    lines = list(_heading(arguments.overrides))
     for preset in arguments.presets:
-        milliseconds = _measure(load_config(preset).training, arguments.rounds)
+        training = load_config(preset, None, arguments.overrides).training
+        milliseconds = _measure(training, arguments.rounds)
         lines.append(_row(preset, milliseconds))
         print(lines[-1], flush=True)
     if arguments.output:
@@ -96,11 +98,12 @@ def _steps_of(
     return run
 
 
-def _heading() -> Iterator[str]:
+def _heading(overrides: Sequence[str]) -> Iterator[str]:
+    settings = "".join(f" --set {override}" for override in overrides)
     yield (
         f"{datetime.now(UTC):%Y-%m-%d}, revision {code_revision()}, {os.cpu_count()} cores "
         f"({platform.machine()}, {processor()}), load average before {os.getloadavg()[0]:.1f}. "
-        "Milliseconds of a step, medians. `python -m benchmarks.training_step`"
+        f"Milliseconds of a step, medians. `python -m benchmarks.training_step{settings}`"
     )
     yield ""
     yield (
@@ -141,6 +144,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--presets", nargs="+", default=["default", "best"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--output", type=Path)
     return parser.parse_args()
 
