@@ -7,8 +7,6 @@ differently and builds collections that serving never reads.
 
 from __future__ import annotations
 
-import itertools
-import re
 import stat
 import time
 from collections.abc import Mapping, Sequence
@@ -20,13 +18,10 @@ import tensorflow as tf
 from google.protobuf import message, text_format
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from serving.model_server.bounded_graph import is_bounded
 from serving.model_server.errors import Code, ServingError, as_serving_error
 
 _INIT_OP_SIGNATURE = "__saved_model_init_op"
-# Ops that loop, wait for other runs, or call what is not in the graph.
-_UNBOUNDED_OPS = re.compile(
-    "While|NextIteration|Dequeue|Enqueue|Barrier|Stage|Iterator|Dataset|Recv|Lock|PyFunc|Scan"
-)
 _MAX_PROTOBUF_BYTES = 2**31 - 1
 _LEGACY_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 
@@ -35,8 +30,7 @@ _LEGACY_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 class LoadedModel:
     """A restored session and what serving needs to know of its graph.
 
-    `is_bounded` says that nothing in it loops or waits: how long a run takes follows from its
-    inputs' sizes.
+    `is_bounded` says that how long a run takes follows from its inputs' sizes.
 
     The two stages of the load, in microseconds: `restore_graph_micros` until the variables are
     restored, then `init_graph_micros` for what initializes tables.
@@ -79,7 +73,7 @@ def load_saved_model(path: Path, tags: Sequence[str], session_config: Any) -> Lo
     return LoadedModel(
         session=session,
         signatures=dict(meta_graph.signature_def),
-        is_bounded=_is_bounded(meta_graph.graph_def),
+        is_bounded=is_bounded(meta_graph.graph_def),
         restore_graph_micros=round((restored - started) * 1e6),
         init_graph_micros=round((time.monotonic() - restored) * 1e6),
     )
@@ -149,12 +143,6 @@ def _initialize(session: Any, meta_graph: Any, assets: dict[str, str]) -> None:
     init_op = _init_op_name(meta_graph)
     if init_op:
         session.run(session.graph.get_operation_by_name(init_op.partition(":")[0]), assets)
-
-
-def _is_bounded(graph_def: Any) -> bool:
-    functions = graph_def.library.function
-    nodes = itertools.chain(graph_def.node, *(function.node_def for function in functions))
-    return not any(_UNBOUNDED_OPS.search(node.op) for node in nodes)
 
 
 def _asset_feeds(meta_graph: Any, path: Path) -> dict[str, str]:

@@ -87,9 +87,9 @@ class SessionRunner:
     """Runs steps in a session through prepared callables, the cheapest way in from Python.
 
     A run that must end by the caller's deadline takes the session's thread pool and a timeout, as
-    in TensorFlow Serving. Short ones of a `is_bounded` graph (one in which nothing loops or waits)
-    do without: they run in the caller's thread, which for small models costs half, unless the
-    session's threads were asked for (`in_callers_thread` False).
+    in TensorFlow Serving. Short ones of a `is_bounded` graph (bounded_graph.py) do without: they
+    run in the caller's thread, which for small models costs half, unless the session's threads were
+    asked for (`in_callers_thread` False).
     """
 
     waits = False
@@ -221,7 +221,7 @@ class Servable:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether nothing in its graph loops or waits."""
+        """Whether how long a call takes follows from the sizes of its inputs."""
         return self._runner.is_bounded
 
     def predict(
