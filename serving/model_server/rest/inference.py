@@ -4,8 +4,8 @@ A quick call answered on the event loop's own thread serves twice the requests o
 another thread and back (measured with `half_plus`: 7,300 a second against 3,500). A slow one would
 keep every other client waiting. So the time of each call is remembered by version, signature and
 size of the body, and a call is made on the loop only if calls like it were quick so far. Where
-nobody else asks, that may be a few milliseconds. A call of a graph whose loops depend on values, and that is not as
-quick as it was thought, is given up and made again in another thread.
+nobody else asks, that may be a few milliseconds. A call of a graph whose loops depend on values,
+and that is not as quick as it was thought, is given up and made again in another thread.
 """
 
 from __future__ import annotations
