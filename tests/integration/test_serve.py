@@ -295,30 +295,31 @@ def test_sigterm_ends_it_and_all_that_it_started(served: Served) -> None:
     assert alive == []
 
 
+@pytest.mark.parametrize(("host", "literal"), [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]")])
 def test_a_server_on_another_address_is_found_there_past_a_proxy(
-    smoke_run: SmokeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    smoke_run: SmokeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, literal: str
 ) -> None:
+    if ":" in host and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
     for name in ("http_proxy", "HTTP_PROXY", "grpc_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     version = pushed(smoke_run, tmp_path)
-    served = start_serve(
-        tmp_path, version, "--ui", "--model-server", "embedded", "--host", "127.0.0.2"
-    )
+    served = start_serve(tmp_path, version, "--ui", "--model-server", "embedded", "--host", host)
     try:
         said = "".join(served.said)
-        assert f"REST http://127.0.0.2:{served.ports['rest']}" in said
+        assert f"REST http://{literal}:{served.ports['rest']}" in said
         (predict,) = served.commands("python")
-        assert f"--server http://127.0.0.2:{served.ports['rest']}" in predict
+        assert f"--server http://{literal}:{served.ports['rest']}" in predict
         for api, port in (("--json", served.ports["rest"]), ("--grpc", served.ports["grpc"])):
             done = run_runner(
-                "predict", str(tmp_path / "example.png"), api, "--server", f"127.0.0.2:{port}"
+                "predict", str(tmp_path / "example.png"), api, "--server", f"{literal}:{port}"
             )
             assert done.returncode == 0, done.stderr
         listing = run_runner(
             "models", "list", "--workdir", str(tmp_path), "--json",
-            "--server", f"127.0.0.2:{served.ports['rest']}",
+            "--server", f"{literal}:{served.ports['rest']}",
         )  # fmt: skip
         assert json.loads(listing.stdout)["versions"][0]["live"] == "AVAILABLE"
     finally:
