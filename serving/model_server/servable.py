@@ -6,7 +6,6 @@ gRPC, REST and warmup all come through here, so they share every check and error
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.client import pywrap_tf_session as tf_session
 
 from serving.model_server import deadline
 from serving.model_server import signatures as rules
@@ -23,8 +23,9 @@ from serving.model_server.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
 
-# A client can ask for any subset of a signature's outputs; each costs a compiled step.
-_MAX_CACHED_STEPS = 256
+# A client can ask for any subset of a signature's outputs; the session keeps what it compiles for
+# each.
+_MAX_KEPT_STEPS = 256
 # Runs shorter than this on average, and never as long as that lately, need no timeout.
 _SHORT_SECONDS = 0.02
 _LONGEST_SHORT_SECONDS = 0.2
@@ -35,6 +36,13 @@ class Step(NamedTuple):
 
     feeds: tuple[str, ...]
     fetches: tuple[str, ...]
+
+
+class _Tensors(NamedTuple):
+    """A step's tensors, as TensorFlow's C API names them."""
+
+    fed: list[Any]
+    fetched: list[Any]
 
 
 class Runner(Protocol):
@@ -84,12 +92,15 @@ class RequestLog(Protocol):
 
 
 class SessionRunner:
-    """Runs steps in a session through prepared callables, the cheapest way in from Python.
+    """Runs steps in a session.
 
     A run that must end by the caller's deadline takes the session's thread pool and a timeout, as
     in TensorFlow Serving. Short ones of a `is_bounded` graph (bounded_graph.py) do without: they
     run in the caller's thread, which for small models costs half, unless the session's threads were
     asked for (`in_callers_thread` False).
+
+    The session compiles a step once for both. A prepared callable would save a microsecond a run,
+    and compile the step anew for each timeout, which takes a tenth of a second and more.
     """
 
     waits = False
@@ -97,60 +108,77 @@ class SessionRunner:
     def __init__(
         self, session: Any, is_bounded: bool = False, in_callers_thread: bool = True
     ) -> None:
+        session._extend_graph()  # What `Session.run` does first.
         self._session = session
         # TensorFlow's number for the caller's own thread, and for the session's pool.
-        self._pool = -1 if in_callers_thread else 0
+        pool = -1 if in_callers_thread else 0
+        self._untimed = config_pb2.RunOptions(inter_op_thread_pool=pool).SerializeToString()
         self.is_bounded = is_bounded
-        self._callables: dict[tuple[Step, int], Callable[..., list[Any]]] = {}
-        self._lock = threading.Lock()
+        self._steps: dict[Step, _Tensors] = {}
         self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
 
     def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Raises ServingError with the code and message of the TensorFlow error."""
-        remaining = deadline.remaining()
-        if remaining is None:
-            return self._run(step, 0, values)
         call = (step, _weight(values).bit_length())
-        is_short = self.is_bounded and self._times.are_quick(call)
+        options = self._untimed
+        remaining = deadline.remaining()
+        if remaining is not None and not (self.is_bounded and self._times.are_quick(call)):
+            timeout_ms = max(int(remaining * 1000), 1)
+            options = config_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
+        is_compiled = step in self._steps
         started = time.perf_counter()
         try:
-            return self._run(step, 0 if is_short else _timeout_ms(remaining), values)
-        finally:
-            self._times.note(call, time.perf_counter() - started)
-
-    def close(self) -> None:
-        self._callables.clear()
-        self._session.close()
-
-    def _run(self, step: Step, timeout_ms: int, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """`timeout_ms` 0 means none."""
-        try:
-            run = self._callables.get((step, timeout_ms)) or self._prepare(step, timeout_ms)
-            outputs = run(*values)
+            outputs = self._run(step, options, values)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from None
         except UnicodeDecodeError as error:
             # TensorFlow's binding fails so on a kernel's message that quotes bytes of the input.
             message = error.object.decode("utf-8", "surrogateescape")
             raise invalid_argument(message) from None
+        finally:
+            if is_compiled:
+                self._times.note(call, time.perf_counter() - started)
         return [value if type(value) is np.ndarray else _as_array(value) for value in outputs]
 
-    def _prepare(self, step: Step, timeout_ms: int) -> Callable[..., list[Any]]:
-        # A timeout needs another thread: the one that runs cannot watch.
-        options = config_pb2.CallableOptions(
+    def close(self) -> None:
+        self._steps.clear()
+        self._session.close()
+
+    def _run(self, step: Step, options: bytes, values: Sequence[np.ndarray]) -> list[Any]:
+        tensors = self._steps.get(step) or self._tensors(step)
+        if tensors is None:
+            return self._run_once(step, options, values)
+        # `Session.run` looks up names and copies options, at ten times the time.
+        buffer = tf_session.TF_NewBufferFromString(options)
+        try:
+            fed = dict(zip(tensors.fed, values, strict=True))
+            outputs: list[Any] = self._session._call_tf_sessionrun(
+                buffer, fed, tensors.fetched, [], None
+            )
+        finally:
+            tf_session.TF_DeleteBuffer(buffer)
+        self._steps[step] = tensors
+        return outputs
+
+    def _run_once(self, step: Step, options: bytes, values: Sequence[np.ndarray]) -> list[Any]:
+        """Compiles a step for one run."""
+        callable_options = config_pb2.CallableOptions(
             feed=step.feeds,
             fetch=step.fetches,
-            run_options=config_pb2.RunOptions(
-                timeout_in_ms=timeout_ms, inter_op_thread_pool=0 if timeout_ms else self._pool
-            ),
+            run_options=config_pb2.RunOptions.FromString(options),
         )
-        with self._lock:
-            if len(self._callables) >= _MAX_CACHED_STEPS:
-                del self._callables[next(iter(self._callables))]
-            # `Session.make_callable` with feeds falls back on `Session.run`, ten times slower.
-            run = self._session._make_callable_from_options(options)
-            self._callables[step, timeout_ms] = run
-        return run
+        outputs: list[Any] = self._session._make_callable_from_options(callable_options)(*values)
+        return outputs
+
+    def _tensors(self, step: Step) -> _Tensors | None:
+        """Returns None where there are too many steps, or a name is none of a tensor's."""
+        if len(self._steps) >= _MAX_KEPT_STEPS:
+            return None
+        named = self._session.graph.get_tensor_by_name
+        try:
+            return _Tensors(*([named(name)._as_tf_output() for name in names] for names in step))
+        except (KeyError, ValueError):
+            return None  # TensorFlow's C++ has an error of its own for it.
 
 
 def _weight(values: Sequence[np.ndarray]) -> int:
@@ -158,13 +186,6 @@ def _weight(values: Sequence[np.ndarray]) -> int:
     return sum(
         sum(map(len, value.flat)) if value.dtype.hasobject else value.nbytes for value in values
     )
-
-
-def _timeout_ms(seconds: float) -> int:
-    """Milliseconds, rounded up by at most a quarter: each value costs a callable of its own."""
-    millis = max(int(seconds * 1000), 1)
-    shift = max(millis.bit_length() - 3, 0)
-    return ((millis - 1 >> shift) + 1) << shift
 
 
 def _as_array(value: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -48,6 +49,27 @@ def exceeded_by(call: Callable[[], Any], seconds: float) -> ServingError:
     assert refusal.value.code == Code.DEADLINE_EXCEEDED
     assert refusal.value.message == "Timed out waiting for notification"
     return refusal.value
+
+
+def test_a_deadline_compiles_nothing(counting: Any) -> None:
+    session = counting._runner._session
+    with mock.patch.object(session, "_make_callable_from_options") as compiled:
+        for seconds in (None, 0.9, 5, 31, 600):
+            moment = time.monotonic() + seconds if seconds else None
+            with deadline.at(moment):
+                assert counting.predict("", {"limit": np.int64([3])})["reached"].tolist() == [3]
+    compiled.assert_not_called()
+
+
+def test_of_too_many_steps_those_past_the_limit_are_compiled_for_each_run(
+    counting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.model_server.servable._MAX_KEPT_STEPS", 0)
+    counting._runner._steps.clear()
+    for _ in range(2):
+        assert counting.predict("", {"limit": np.int64([3])})["reached"].tolist() == [3]
+    exceeded_by(lambda: counting.predict("", {"limit": ENDLESS}), 0.2)
+    assert not counting._runner._steps
 
 
 def test_a_run_ends_at_its_deadline_even_if_calls_like_it_were_quick(counting: Any) -> None:
