@@ -31,6 +31,7 @@ from PIL import Image
 
 from data import idx
 from data.fashion_mnist import obtain
+from data.prepare import batch_size
 from pipeline.code_revision import code_revision
 from pipeline.modeling.features import CLASS_LABELS
 from pipeline.settings.load import load_config
@@ -113,7 +114,10 @@ def measure(workdir: Path, edge: int | None = None) -> Costs:
     from runs.executions import node_ids, with_run_id
 
     settings: dict[str, Any] = {f"training__{name}": value for name, value in _TINY.items()}
-    settings |= {"data__image_size": edge, "data__color": "rgb"} if edge else {}
+    if edge:
+        pictures = sum(1 for _ in (workdir / "root" / "base" / "train").glob("*/*"))
+        settings |= {"data__image_size": edge, "data__color": "rgb"}
+        settings |= {"training__batch_size": batch_size(pictures, edge)}
     config = load_config(
         "default",
         workdir=workdir,

@@ -34,6 +34,8 @@ _MOST_CLASSES = 256
 _SOUND_STATISTICS = 1000
 # Behind the last stage of the network no more than this is left of an edge.
 _LAST_EDGE = 8
+# Augmentation and network keep some hundred bytes of each pixel of a step.
+_PIXELS_OF_A_STEP = 1 << 21
 
 
 class PrepareError(ValueError):
@@ -272,10 +274,20 @@ def _filters(image_size: int) -> list[int]:
     return [32, 64, 128, 128, 128][:stages]
 
 
+def batch_size(train: int, image_size: int) -> int:
+    """Returns how many images are in a step: a power of two, which a small machine's memory holds.
+
+    Args:
+        train: how many there are to train on, sixteen steps' at least.
+        image_size: edge of what the network sees, in pixels.
+    """
+    most = min(256, max(8, train // 16), max(8, _PIXELS_OF_A_STEP // image_size**2))
+    return 2 ** int(math.log2(most))
+
+
 def _settings(target: Target, labels: Sequence[str], train: int, test: int) -> str:
     """The settings that depend on the pictures and on what the network is to see, as TOML."""
     root = target.output
-    batch_size = min(256, max(8, 2 ** int(math.log2(train / 16))))
     better_than_guessing = (1 + 1 / len(labels)) / 2
     two_standard_errors = max(0.01, 2 * math.sqrt(0.1 / test))
     return f"""\
@@ -298,7 +310,7 @@ model_name = {_quoted(target.name)}
 max_pixels = {target.max_pixels}
 
 [training]
-batch_size = {batch_size}
+batch_size = {batch_size(train, target.image_size)}
 epochs = {8 if train >= 20_000 else 20}
 filters = {_filters(target.image_size)}
 # More careful than the default preset's, which were tuned on 54,000 images of clothes.
