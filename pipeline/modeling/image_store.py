@@ -72,9 +72,8 @@ class ImageStore:
     """Images that are added in batches, and then read by their positions.
 
     A pixel takes one byte as long as every image can be packed, and four otherwise. They are in a
-    file without a name, of the memory or of a disk, which TensorFlow maps: it reads both with the
-    same operations, so that training computes the same, and nothing is left behind however the
-    process ends.
+    file without a name, of the memory or of a disk, which is mapped: both are read in the same way,
+    so that training computes the same, and nothing is left behind however the process ends.
     """
 
     def __init__(self, folder: Path | None = None, memory_bytes: float = math.inf) -> None:
@@ -116,16 +115,18 @@ class ImageStore:
 
         They are float32 [n, ...]. Nothing can be added any more.
         """
-        with tf.device("CPU"):
-            kept = tf.raw_ops.ImmutableConst(
-                dtype=tf.uint8 if self._levels else tf.float32,
-                shape=self.shape,
-                memory_region_name=f"/proc/self/fd/{self._file.fileno()}",
-            )
+        dtype = np.uint8 if self._levels else np.float32
+        # Not ImmutableConst, which is made for this: it reads all of the file into the memory.
+        kept = np.memmap(self._file, dtype, mode="r", shape=self.shape)
+
+        def read(rows: tf.Tensor) -> tf.Tensor:
+            images = tf.numpy_function(kept.__getitem__, [rows], dtype, stateful=False)
+            return tf.ensure_shape(images, [*rows.shape, *self._image_shape])
+
         if self._levels is None:
-            return lambda rows: tf.gather(kept, rows)
+            return read
         values = tf.constant(self._levels.values)
-        return lambda rows: tf.gather(values, tf.cast(tf.gather(kept, rows), tf.int32))
+        return lambda rows: tf.gather(values, tf.cast(read(rows), tf.int32))
 
     def _write(self, content: memoryview) -> None:
         if not self.is_on_disk and self._file.tell() + content.nbytes > self._memory_bytes:

@@ -111,3 +111,19 @@ def test_large_images_are_rewritten_a_few_at_a_time(tmp_path: Path) -> None:
         store.append(resized)
     assert [call.args for call in ranges.call_args_list] == [(0, 1), (1, 2), (2, 3)]
     np.testing.assert_array_equal(store.reader()(np.arange(2, 4)).numpy(), [large[2], resized[0]])
+
+
+def test_what_is_read_from_the_disk_is_not_copied_into_the_memory(tmp_path: Path) -> None:
+    def own_bytes() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+    store = ImageStore(tmp_path, memory_bytes=0)
+    batch = np.zeros((20, 1000, 1000, 1), np.float32)
+    for _ in range(10):
+        store.append(batch)
+    before = own_bytes()
+    read = store.reader()
+    for row in range(0, 200, 10):
+        read(tf.range(row, row + 1))
+    assert own_bytes() - before < 200_000_000 / 2
