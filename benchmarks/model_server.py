@@ -296,10 +296,11 @@ def server(folder: Path, *flags: str, checkout: Path = REPOSITORY) -> Iterator[R
         process.wait()
 
 
-def _revision() -> str:
+def revision(checkout: Path = REPOSITORY) -> str:
+    """The revision of a checkout of this project."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, check=True
+        command, cwd=checkout, capture_output=True, text=True, check=True
     ).stdout.strip()
 
 
@@ -328,7 +329,7 @@ def report(seconds: float) -> Iterator[str]:
     yield "# The embedded model server against the same calls in-process"
     yield ""
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, revision {_revision()}, "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, revision {revision()}, "
         f"{os.cpu_count()} cores ({platform.machine()}), load average before "
         f"{os.getloadavg()[0]:.1f}, {seconds:g} s a measurement. Latencies in microseconds; "
         "`ratio` is p50 over the in-process p50 of the same request."

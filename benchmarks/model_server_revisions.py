@@ -10,7 +10,6 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from benchmarks.model_server import (
     Workload,
     measure_grpc,
     measure_rest,
+    revision,
     server,
     workloads,
 )
@@ -65,7 +65,7 @@ def main() -> None:
 
 def report(checkout: Path, rounds: int, seconds: float) -> Iterator[str]:
     """Yields the lines of a Markdown report."""
-    before, now = (_revision(folder) for folder in (checkout, REPOSITORY))
+    before, now = (revision(folder) for folder in (checkout, REPOSITORY))
     yield f"# The embedded model server at {now} beside {before}"
     yield ""
     yield (
@@ -107,12 +107,6 @@ def _row(api: str, item: Workload, rates: list[tuple[float, float]]) -> str:
         f"| {api} | {item.name} | {item.images} | {first:,.0f} | {second:,.0f} "
         f"| {statistics.median(ratios):.2f} | {low:.2f} to {high:.2f} |"
     )
-
-
-def _revision(checkout: Path) -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -28,13 +28,16 @@ Nodes = Mapping[str, Any]
 def is_bounded(graph_def: Any) -> bool:
     """Looks at a GraphDef with the functions of its library."""
     functions = {function.signature.name: function for function in graph_def.library.function}
-    return all(
-        _is_counted(node, nodes, functions)
-        if node.op in _LOOPS
-        else not _UNBOUNDED_OPS.search(node.op)
-        for nodes in map(_by_name, [graph_def.node, *(f.node_def for f in functions.values())])
-        for node in nodes.values()
-    )
+    try:
+        return all(
+            _is_counted(node, nodes, functions)
+            if node.op in _LOOPS
+            else not _UNBOUNDED_OPS.search(node.op)
+            for nodes in map(_by_name, [graph_def.node, *(f.node_def for f in functions.values())])
+            for node in nodes.values()
+        )
+    except (IndexError, KeyError, RecursionError, TypeError, ValueError):
+        return False  # A loop of another shape than TensorFlow's own: other programs write some.
 
 
 def _is_counted(loop: Any, nodes: Nodes, functions: Mapping[str, Any]) -> bool:
@@ -91,9 +94,10 @@ def _is_length(node: Any, nodes: Nodes) -> bool:
 
 
 def _behind_identities(name: str, nodes: Nodes) -> str:
-    while (node := nodes.get(_node(name))) is not None and node.op == "Identity":
-        name = node.input[0]
-    return name
+    node = nodes.get(_node(name))
+    if node is None or node.op != "Identity":
+        return name
+    return _behind_identities(node.input[0], nodes)
 
 
 def _node(output: str) -> str:

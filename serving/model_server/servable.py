@@ -145,7 +145,8 @@ class SessionRunner:
         self._session.close()
 
     def _run(self, step: Step, options: bytes, values: Sequence[np.ndarray]) -> list[Any]:
-        tensors = self._steps.get(step) or self._tensors(step)
+        known = self._steps.get(step)
+        tensors = known or self._tensors(step)
         if tensors is None:
             return self._run_once(step, options, values)
         # `Session.run` looks up names and copies options, at ten times the time.
@@ -157,7 +158,8 @@ class SessionRunner:
             )
         finally:
             tf_session.TF_DeleteBuffer(buffer)
-        self._steps[step] = tensors
+        if known is None:
+            self._steps[step] = tensors
         return outputs
 
     def _run_once(self, step: Step, options: bytes, values: Sequence[np.ndarray]) -> list[Any]:

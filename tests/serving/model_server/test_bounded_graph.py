@@ -93,3 +93,20 @@ def test_a_graph_that_waits_for_others_may_be_endless() -> None:
 
 def test_reading_pictures_takes_as_long_as_their_bytes() -> None:
     assert bounded(lambda encoded: decode_images(encoded, ImageFormat()), STRINGS)
+
+
+@pytest.mark.parametrize("damage", ["no function", "one argument", "identities in a circle"])
+def test_a_loop_that_tensorflow_would_not_write_may_be_endless(damage: str) -> None:
+    doubled = tf.function(lambda x: tf.map_fn(lambda value: value * 2, x), input_signature=[VECTOR])
+    graph = doubled.get_concrete_function().graph.as_graph_def()
+    assert is_bounded(graph)
+    [loop] = [node for node in graph.node if node.op in ("While", "StatelessWhile")]
+    if damage == "no function":
+        del graph.library.function[:]
+    elif damage == "one argument":
+        for function in graph.library.function:
+            del function.signature.input_arg[1:]
+    else:
+        graph.node.add(name="circle", op="Identity", input=["circle"])
+        loop.input[1] = "circle"
+    assert not is_bounded(graph)
