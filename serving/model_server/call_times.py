@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 QUICK_SECONDS = 0.001
 """The average that a quick call stays below."""
@@ -17,9 +17,10 @@ _WEIGHT_OF_LAST_CALL = 0.2
 _FADING_OF_SLOWEST_CALL = 0.98
 
 
-class _Times(NamedTuple):
+@dataclass(slots=True)
+class _Times:
     average: float
-    slowest: float
+    slowest: float = 0.0
 
 
 class CallTimes:
@@ -50,10 +51,10 @@ class CallTimes:
 
     def note(self, call: Hashable, seconds: float) -> None:
         """Remembers how long a call took."""
-        if len(self._times) >= _MAX_KINDS_OF_CALLS:
-            self._times.clear()
-        before = self._times.get(call) or _Times(seconds, 0.0)
-        self._times[call] = _Times(
-            before.average + _WEIGHT_OF_LAST_CALL * (seconds - before.average),
-            max(seconds, before.slowest * _FADING_OF_SLOWEST_CALL),
-        )
+        times = self._times.get(call)
+        if times is None:
+            if len(self._times) >= _MAX_KINDS_OF_CALLS:
+                self._times.clear()
+            times = self._times[call] = _Times(seconds)
+        times.average += _WEIGHT_OF_LAST_CALL * (seconds - times.average)
+        times.slowest = max(seconds, times.slowest * _FADING_OF_SLOWEST_CALL)

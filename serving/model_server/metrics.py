@@ -51,10 +51,8 @@ class _Metric:
         yield f"# TYPE {self._exported_name} {self.kind}"
 
     def _bounded(self, values: tuple[str, ...]) -> tuple[str, ...]:
-        """The cell for `values`; past `_MAX_CELLS`, new ones go into one."""
-        if values in self._cells or len(self._cells) < _MAX_CELLS:
-            return values
-        return (_ALL_OTHERS,) * len(values)
+        """The cell for new `values`; past `_MAX_CELLS`, they all go into one."""
+        return values if len(self._cells) < _MAX_CELLS else (_ALL_OTHERS,) * len(values)
 
     def _labels_text(self, values: Sequence[str]) -> str:
         return ",".join(
@@ -73,8 +71,9 @@ class Counter(_Metric):
 
     def add(self, *values: str, by: int = 1) -> None:
         with self._lock:
-            cell = self._bounded(values)
-            self._cells[cell] = self._cells.get(cell, 0) + by
+            if values not in self._cells:
+                values = self._bounded(values)
+            self._cells[values] = self._cells.get(values, 0) + by
 
     def first_value(self) -> int:
         """The value of the first cell, 0 without cells: what ReloadConfigRequest's metrics read."""
@@ -109,10 +108,10 @@ class Histogram(_Metric):
         """Counts `value` (microseconds for latencies) in the cell of the given label values."""
         bucket = bisect.bisect_right(self._bounds, value)
         with self._lock:
-            values = self._bounded(values)
             cell = self._cells.get(values)
             if cell is None:
-                cell = self._cells[values] = ([0] * (len(self._bounds) + 1), [0.0])
+                empty = ([0] * (len(self._bounds) + 1), [0.0])
+                cell = self._cells.setdefault(self._bounded(values), empty)
             cell[0][bucket] += 1
             cell[1][0] += value
 

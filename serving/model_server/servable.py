@@ -112,62 +112,72 @@ class SessionRunner:
         self._session = session
         # TensorFlow's number for the caller's own thread, and for the session's pool.
         pool = -1 if in_callers_thread else 0
-        self._untimed = config_pb2.RunOptions(inter_op_thread_pool=pool).SerializeToString()
+        options = config_pb2.RunOptions(inter_op_thread_pool=pool)
+        self._untimed = tf_session.TF_NewBufferFromString(options.SerializeToString())
         self.is_bounded = is_bounded
         self._steps: dict[Step, _Tensors] = {}
         self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
 
     def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Raises ServingError with the code and message of the TensorFlow error."""
-        call = (step, _weight(values).bit_length())
-        options = self._untimed
         remaining = deadline.remaining()
-        if remaining is not None and not (self.is_bounded and self._times.are_quick(call)):
-            timeout_ms = max(int(remaining * 1000), 1)
-            options = config_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
-        is_compiled = step in self._steps
-        started = time.perf_counter()
         try:
-            outputs = self._run(step, options, values)
+            if remaining is None:
+                outputs = self._run(step, self._untimed, values)
+            else:
+                outputs = self._run_within(remaining, step, values)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from None
         except UnicodeDecodeError as error:
             # TensorFlow's binding fails so on a kernel's message that quotes bytes of the input.
             message = error.object.decode("utf-8", "surrogateescape")
             raise invalid_argument(message) from None
-        finally:
-            if is_compiled:
-                self._times.note(call, time.perf_counter() - started)
         return [value if type(value) is np.ndarray else _as_array(value) for value in outputs]
 
     def close(self) -> None:
         self._steps.clear()
         self._session.close()
+        tf_session.TF_DeleteBuffer(self._untimed)
 
-    def _run(self, step: Step, options: bytes, values: Sequence[np.ndarray]) -> list[Any]:
+    def _run_within(self, seconds: float, step: Step, values: Sequence[np.ndarray]) -> list[Any]:
+        call = (step, _weight(values).bit_length())
+        is_short = self.is_bounded and self._times.are_quick(call)
+        is_compiled = step in self._steps
+        started = time.perf_counter()
+        try:
+            if is_short:
+                return self._run(step, self._untimed, values)
+            timed = config_pb2.RunOptions(timeout_in_ms=max(int(seconds * 1000), 1))
+            options = tf_session.TF_NewBufferFromString(timed.SerializeToString())
+            try:
+                return self._run(step, options, values)
+            finally:
+                tf_session.TF_DeleteBuffer(options)
+        finally:
+            if is_compiled:
+                self._times.note(call, time.perf_counter() - started)
+
+    def _run(self, step: Step, options: Any, values: Sequence[np.ndarray]) -> list[Any]:
+        """`options` is a TF_Buffer of RunOptions."""
         known = self._steps.get(step)
         tensors = known or self._tensors(step)
         if tensors is None:
             return self._run_once(step, options, values)
         # `Session.run` looks up names and copies options, at ten times the time.
-        buffer = tf_session.TF_NewBufferFromString(options)
-        try:
-            fed = dict(zip(tensors.fed, values, strict=True))
-            outputs: list[Any] = self._session._call_tf_sessionrun(
-                buffer, fed, tensors.fetched, [], None
-            )
-        finally:
-            tf_session.TF_DeleteBuffer(buffer)
+        fed = dict(zip(tensors.fed, values, strict=True))
+        outputs: list[Any] = tf_session.TF_SessionRun_wrapper(
+            self._session._session, options, fed, tensors.fetched, [], None
+        )
         if known is None:
             self._steps[step] = tensors
         return outputs
 
-    def _run_once(self, step: Step, options: bytes, values: Sequence[np.ndarray]) -> list[Any]:
+    def _run_once(self, step: Step, options: Any, values: Sequence[np.ndarray]) -> list[Any]:
         """Compiles a step for one run."""
         callable_options = config_pb2.CallableOptions(
             feed=step.feeds,
             fetch=step.fetches,
-            run_options=config_pb2.RunOptions.FromString(options),
+            run_options=config_pb2.RunOptions.FromString(tf_session.TF_GetBuffer(options)),
         )
         outputs: list[Any] = self._session._make_callable_from_options(callable_options)(*values)
         return outputs
@@ -262,8 +272,8 @@ class Servable:
         signature_name = signature_name or rules.DEFAULT_SIGNATURE
         prepared = self._prepared_predict(signature_name)
         signature = self.signatures[signature_name]
-        if len(inputs) != len(prepared.inputs) or any(
-            alias not in inputs for alias in prepared.inputs
+        if len(inputs) != len(prepared.inputs) or not all(
+            map(inputs.__contains__, prepared.inputs)
         ):
             rules.check_input_names(signature, list(inputs))
         values = [

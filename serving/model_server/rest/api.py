@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from google.protobuf import json_format
@@ -223,8 +223,7 @@ class RestApi:
         return HttpResponse(200, metrics.TEXT_CONTENT_TYPE, page)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     code: Code
     body: bytes
     status: int = 200

@@ -34,7 +34,7 @@ _MAX_WAITING_REQUESTS = 16
 # An answer up to this size comes without a claim.
 _UNCLAIMED_BYTES = 1 << 16
 # What is parsed before the answers are looked at again. It bounds how many requests come out.
-_HEAD_PIECE_BYTES = 1 << 10
+_HEAD_PIECE_BYTES = 1 << 12
 _BODY_PIECE_BYTES = 1 << 16
 
 # An answer may be read as slowly as this, after a time in which nothing need be read.
@@ -177,6 +177,8 @@ class Connection(asyncio.Protocol):
             return
         reader = self._reader
         self._answer_waiting()
+        if not (self._unread or self._reading_paused or reader.exchanges):
+            return
         while self._unread and not reader.ended and not self._must_wait():
             size = _BODY_PIECE_BYTES if reader.is_in_body else _HEAD_PIECE_BYTES
             piece, self._unread = self._unread[:size], self._unread[size:]

@@ -95,16 +95,12 @@ def refusal(error: ServingError, status: int | None = None) -> HttpResponse:
 
 def serialize(response: HttpResponse, version: str, close: bool, with_body: bool) -> bytes:
     """The bytes of an answer to a request of HTTP `version`."""
-    head = _head(version, response.status, response.content_type, response.headers, close)
-    date = _date(int(time.time()))
+    second = int(time.time())
+    kind, extra = response.content_type, response.headers
+    head = _head(version, response.status, kind, extra, close, second)
     if not with_body:
-        return b"%sDate: %s\r\n\r\n" % (head, date)
-    return b"%sDate: %s\r\nContent-Length: %d\r\n\r\n%s" % (
-        head,
-        date,
-        len(response.body),
-        response.body,
-    )
+        return head + b"\r\n"
+    return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(response.body), response.body)
 
 
 def _reason(status: int) -> str:
@@ -121,6 +117,7 @@ def _head(
     content_type: str,
     headers: tuple[tuple[str, str], ...],
     close: bool,
+    second: int,
 ) -> bytes:
     lines = [f"HTTP/{version} {status} {_reason(status)}", f"Content-Type: {content_type}"]
     lines += [f"{name}: {value}" for name, value in headers]
@@ -128,9 +125,5 @@ def _head(
         lines.append("Connection: close")
     elif version == "1.0":
         lines.append("Connection: keep-alive")
+    lines.append(f"Date: {formatdate(second, usegmt=True)}")
     return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httptools
 
@@ -50,44 +50,11 @@ class Exchange:
     keep_alive: bool = False
 
 
-@dataclass(slots=True)
-class _Incoming:
-    """The request that is being read; `received` is None before its first byte."""
-
-    received: float | None = None
-    target: bytes = b""
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    head_size: int = 0
-    header_count: int = 0
-    has_head: bool = False
-    body: bytes | bytearray = b""
-    claim: Claim | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory, about."""
-        return self.head_size + len(self.body)
-
-    def add_header(self, name: bytes, value: bytes) -> None:
-        self.headers.setdefault(name.lower(), value)
-        self.header_count += 1
-        self.head_size += len(name) + len(value) + _HEADER_BYTES
-
-    def add_to_body(self, piece: bytes) -> None:
-        """A body of one piece stays as it is; many small ones cost no more than their bytes."""
-        if not self.body:
-            self.body = piece
-        elif isinstance(self.body, bytearray):
-            self.body += piece
-        else:
-            self.body = bytearray(self.body) + piece
-
-
 class RequestReader:
     """Reads one connection; the methods `on_...` are called by httptools.
 
     What was read waits in `exchanges`. After a refusal, which is the last of them, `ended` is set
-    and nothing more is read.
+    and nothing more is read. `is_in_body` says that the head of a request has come.
     """
 
     def __init__(
@@ -100,17 +67,21 @@ class RequestReader:
         self._budget = budget
         self._write = write
         self._parser = httptools.HttpRequestParser(self)
-        self._incoming = _Incoming()
         self._head_bytes = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begins a new request."""
+        self._request = HttpRequest("", b"", {}, b"")
+        self._body: bytes | bytearray = b""
+        self._header_count = 0
+        self._size = 0
+        self.is_in_body = False
 
     @property
     def received(self) -> float | None:
         """When the first byte came of a request that has not come whole; else None."""
-        return self._incoming.received
-
-    @property
-    def is_in_body(self) -> bool:
-        return self._incoming.has_head
+        return self._request.received
 
     def feed(self, piece: bytes | memoryview) -> None:
         """Reads on. Whatever the bytes are, it never raises."""
@@ -126,42 +97,45 @@ class RequestReader:
             self.refuse(error_page(400))
         if self._head_bytes > _MAX_HEAD_BYTES:
             self.refuse(error_page(400))
-        elif self._incoming.size > _UNCLAIMED_BYTES:
+        elif self._size > _UNCLAIMED_BYTES:
             self._claim(_CLAIMED_AHEAD_BYTES)
 
     def refuse(self, response: HttpResponse) -> None:
         """Answers what was not read to its end, after the requests before it, and ends there."""
         if not self.ended:
             self.ended = True
-            self._incoming = _Incoming()
+            self._forget()
             self.exchanges.append(Exchange(HttpRequest("", b"", {}, b""), response))
 
     def end(self) -> None:
         """Forgets all that was read, and reads no more."""
         self.ended = True
-        self._incoming = _Incoming()
+        self._forget()
         self.exchanges.clear()
 
     def on_message_begin(self) -> None:
-        self._incoming.received = time.monotonic()
+        self._request.received = time.monotonic()
 
     def on_url(self, url: bytes) -> None:
-        self._incoming.target += url
-        self._incoming.head_size += len(url)
+        self._request.target += url
+        self._size += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.ended:
-            self._incoming.add_header(name, value)
-            if self._incoming.header_count > _MAX_HEADERS:
-                self.refuse(error_page(400))
+        if self.ended:
+            return
+        self._request.headers.setdefault(name.lower(), value)
+        self._header_count += 1
+        self._size += len(name) + len(value) + _HEADER_BYTES
+        if self._header_count > _MAX_HEADERS:
+            self.refuse(error_page(400))
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
         if self.ended or self._parser.should_upgrade():
             return
-        self._incoming.has_head = True
+        self.is_in_body = True
         error = self._refusal_of_length()
-        expectation = self._incoming.headers.get(b"expect", b"").lower()
+        expectation = self._request.headers.get(b"expect", b"").lower()
         if error:
             self.refuse(refusal(error))
         elif expectation == b"100-continue":
@@ -174,30 +148,35 @@ class RequestReader:
         self._head_bytes = 0
         if self.ended:
             return
-        self._incoming.add_to_body(body)
-        if len(self._incoming.body) > self._limits.max_body_bytes:
+        self._size += len(body)
+        if not self._body:
+            self._body = body  # A body of one piece stays as it is.
+        elif isinstance(self._body, bytearray):
+            self._body += body
+        else:
+            self._body = bytearray(self._body) + body
+        if len(self._body) > self._limits.max_body_bytes:
             self.refuse(refusal(body_too_large(self._limits.max_body_bytes)))
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
         if self.ended or self._parser.should_upgrade():
             return
-        if self._incoming.size > _UNCLAIMED_BYTES and not self._claim(0):
+        if self._size > _UNCLAIMED_BYTES and not self._claim(0):
             return
-        read, self._incoming = self._incoming, _Incoming()
-        method = self._parser.get_method().decode()
+        request = self._request
+        request.method = self._parser.get_method().decode()
+        request.body = bytes(self._body)
         page = None
-        if method not in _METHODS:
-            page = error_page(501 if method in _REFUSED_METHODS else 400)
-        request = HttpRequest(
-            method, read.target, read.headers, bytes(read.body), read.received, read.claim
-        )
+        if request.method not in _METHODS:
+            page = error_page(501 if request.method in _REFUSED_METHODS else 400)
         version, keep_alive = self._parser.get_http_version(), self._parser.should_keep_alive()
         self.exchanges.append(Exchange(request, page, version, keep_alive))
+        self._forget()
 
     def _refusal_of_length(self) -> ServingError | None:
         """What forbids a body of the length that was announced."""
-        length = self._incoming.headers.get(b"content-length", b"")
+        length = self._request.headers.get(b"content-length", b"")
         size = int(length) if length.isdigit() else 0
         if size > self._limits.max_body_bytes:
             return body_too_large(self._limits.max_body_bytes)
@@ -207,10 +186,9 @@ class RequestReader:
 
     def _claim(self, ahead: int) -> bool:
         """Takes what is read, and some `ahead`, from the budget; else refuses the request."""
-        if self._incoming.claim is None:
-            self._incoming.claim = Claim(self._budget)
-        size = self._incoming.size + ahead
-        is_claimed = self._incoming.claim.reach(size)
+        claim = self._request.claim = self._request.claim or Claim(self._budget)
+        size = self._size + ahead
+        is_claimed = claim.reach(size)
         if not is_claimed:
             self.refuse(refusal(out_of_memory(size, self._budget.limit)))
         return is_claimed
@@ -225,10 +203,10 @@ class RequestReader:
             self.refuse(error_page(501))
             return
         version = self._parser.get_http_version().encode()
-        target, headers = self._incoming.target, self._incoming.headers
+        target, headers = self._request.target, self._request.headers
         lines = [b"%s %s HTTP/%s" % (method, target, version), b"Connection: close"]
         lines += [b"%s: %s" % item for item in headers.items() if item[0] not in _UPGRADE_HEADERS]
-        self._incoming = _Incoming()
+        self._forget()
         self._parser = httptools.HttpRequestParser(self)
         self.feed(b"\r\n".join([*lines, b"", b""]))
         if not self.ended:

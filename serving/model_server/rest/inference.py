@@ -11,7 +11,7 @@ and that is not as quick as it was thought, is given up and made again in anothe
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from tensorflow.core.framework import types_pb2
@@ -20,9 +20,15 @@ from serving.model_server import deadline
 from serving.model_server.call_times import LONGEST_PAUSE_SECONDS, CallTimes
 from serving.model_server.core import ServerCore
 from serving.model_server.errors import Code, ServingError, invalid_argument
+from serving.model_server.manager import ServableHandle
 from serving.model_server.rest import json_fast_path
 from serving.model_server.rest.json_examples import ExamplesBody, read_examples
-from serving.model_server.rest.json_predict import InputDtypes, PredictBody, read_predict
+from serving.model_server.rest.json_predict import (
+    InputDtypes,
+    PredictBody,
+    SignatureInputs,
+    read_predict,
+)
 from serving.model_server.rest.json_response import (
     classification_json,
     predict_json,
@@ -42,13 +48,23 @@ _PATIENCE_WHEN_ALONE = 5
 # three of the characters that are counted.
 _BYTES_PER_VALUE = 160
 
+_Call: TypeAlias = tuple[Kind, str, int]
 
-class _Call(NamedTuple):
-    """What quick calls of a version have in common; bodies count by powers of two."""
 
-    kind: Kind
-    signature_name: str
-    body_bits: int
+class _Known(NamedTuple):
+    """What is remembered of a version: its signatures' inputs, and how long calls took."""
+
+    dtypes: dict[str, InputDtypes]
+    times: CallTimes
+
+    def inputs(self, signature_name: str) -> InputDtypes:
+        dtypes = self.dtypes.get(signature_name or DEFAULT_SIGNATURE)
+        if dtypes is None:
+            raise invalid_argument(
+                f'Serving signature name: "{signature_name or DEFAULT_SIGNATURE}" '
+                "not found in signature def"
+            )
+        return dtypes
 
 
 class RestInference:
@@ -56,8 +72,7 @@ class RestInference:
 
     def __init__(self, core: ServerCore) -> None:
         self._core = core
-        self._times: WeakKeyDictionary[Servable, CallTimes] = WeakKeyDictionary()
-        self._dtypes: WeakKeyDictionary[Servable, dict[str, InputDtypes]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[Servable, _Known] = WeakKeyDictionary()
 
     def run(self, route: Route, body: bytes, claim: Claim) -> bytes:
         """The response body for a request body.
@@ -67,74 +82,86 @@ class RestInference:
         """
         if len(body) > _MAX_QUICK_BODY_BYTES:
             claim.take(_bytes_of_values(body))
-        request = self._read_quickly(route, body) or self._read(route, body)
-        with self._core.servable(route.model_name, route.version, route.label) as servable:
-            return self._timed(servable, _call(route, request, body), request)
+
+        def inputs(signature_name: str) -> InputDtypes:
+            with self._servable(route) as servable:
+                return self._knowledge(servable).inputs(signature_name)
+
+        request = _read_quickly(route, body, inputs) or _read(route, body, inputs)
+        with self._servable(route) as servable:
+            return _timed(self._knowledge(servable), servable, _call(route, request, body), request)
 
     def run_if_quick(self, route: Route, body: bytes, is_alone: bool = False) -> bytes | None:
-        """As `run`, but None instead of anything that might take long.
+        """As `run`, but None instead of anything that might take long, or that is unusual.
 
         `is_alone` says that nobody is kept waiting.
         """
         if len(body) > _MAX_QUICK_BODY_BYTES:
             return None
-        request = self._read_quickly(route, body)
-        if request is None:
-            return None
-        with self._core.servable(route.model_name, route.version, route.label) as servable:
+        try:
+            handle = self._core.servable(route.model_name, route.version, route.label)
+        except ServingError:
+            return None  # A body that is not well formed has an error that comes first.
+        with handle as servable:
+            known = self._known.get(servable)
+            if known is None or servable.waits:
+                return None
+            request = _read_quickly(route, body, known.inputs)
+            if request is None:
+                return None
             call = _call(route, request, body)
-            times = self._times.get(servable)
-            patience = _PATIENCE_WHEN_ALONE if is_alone else 1
-            if times is None or servable.waits or not times.are_quick(call, patience):
+            if not known.times.are_quick(call, _PATIENCE_WHEN_ALONE if is_alone else 1):
                 return None
             if servable.is_bounded:
-                return self._timed(servable, call, request)
+                return _timed(known, servable, call, request)
             try:
                 with deadline.at(time.monotonic() + LONGEST_PAUSE_SECONDS):
-                    return self._timed(servable, call, request)
+                    return _timed(known, servable, call, request)
             except ServingError as error:
                 if error.code is not Code.DEADLINE_EXCEEDED:
                     raise
                 return None
 
-    def _read_quickly(self, route: Route, body: bytes) -> PredictBody | ExamplesBody | None:
-        if route.kind is Kind.PREDICT:
-            return json_fast_path.read_predict(body, lambda name: self._inputs(route, name))
-        return json_fast_path.read_examples(body)
+    def _servable(self, route: Route) -> ServableHandle:
+        return self._core.servable(route.model_name, route.version, route.label)
 
-    def _read(self, route: Route, body: bytes) -> PredictBody | ExamplesBody:
-        if route.kind is Kind.PREDICT:
-            return read_predict(body, lambda name: self._inputs(route, name))
-        return read_examples(body)
+    def _knowledge(self, servable: Servable) -> _Known:
+        known = self._known.get(servable)
+        if known is None:
+            dtypes = {name: _dtypes(item) for name, item in servable.signatures.items()}
+            known = self._known.setdefault(servable, _Known(dtypes, CallTimes()))
+        return known
 
-    def _inputs(self, route: Route, signature_name: str) -> InputDtypes:
-        with self._core.servable(route.model_name, route.version, route.label) as servable:
-            known = self._dtypes.get(servable)
-            if known is None:
-                known = self._dtypes[servable] = {
-                    name: {
-                        alias: types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
-                        for alias, info in sorted(signature.inputs.items())
-                    }
-                    for name, signature in servable.signatures.items()
-                }
-            dtypes = known.get(signature_name or DEFAULT_SIGNATURE)
-        if dtypes is None:
-            raise invalid_argument(
-                f'Serving signature name: "{signature_name or DEFAULT_SIGNATURE}" '
-                "not found in signature def"
-            )
-        return dtypes
 
-    def _timed(self, servable: Servable, call: _Call, request: PredictBody | ExamplesBody) -> bytes:
-        started = time.perf_counter()
-        try:
-            return _answer(servable, call.kind, request)
-        finally:
-            # Names come from clients: only those of signatures are kept.
-            if not call.signature_name or call.signature_name in servable.signatures:
-                times = self._times.setdefault(servable, CallTimes())
-                times.note(call, time.perf_counter() - started)
+def _dtypes(signature: Any) -> InputDtypes:
+    return {
+        alias: types_pb2.DataType.Name(info.dtype).removeprefix("DT_").lower()
+        for alias, info in sorted(signature.inputs.items())
+    }
+
+
+def _read_quickly(
+    route: Route, body: bytes, inputs: SignatureInputs
+) -> PredictBody | ExamplesBody | None:
+    if route.kind is Kind.PREDICT:
+        return json_fast_path.read_predict(body, inputs)
+    return json_fast_path.read_examples(body)
+
+
+def _read(route: Route, body: bytes, inputs: SignatureInputs) -> PredictBody | ExamplesBody:
+    return read_predict(body, inputs) if route.kind is Kind.PREDICT else read_examples(body)
+
+
+def _timed(
+    known: _Known, servable: Servable, call: _Call, request: PredictBody | ExamplesBody
+) -> bytes:
+    started = time.perf_counter()
+    try:
+        return _answer(servable, call[0], request)
+    finally:
+        # Names come from clients: only those of signatures are kept.
+        if not request.signature_name or request.signature_name in known.dtypes:
+            known.times.note(call, time.perf_counter() - started)
 
 
 def _bytes_of_values(body: bytes) -> int:
@@ -144,7 +171,8 @@ def _bytes_of_values(body: bytes) -> int:
 
 
 def _call(route: Route, request: PredictBody | ExamplesBody, body: bytes) -> _Call:
-    return _Call(route.kind, request.signature_name, len(body).bit_length())
+    """What quick calls of a version have in common; bodies count by powers of two."""
+    return route.kind, request.signature_name, len(body).bit_length()
 
 
 def _answer(servable: Servable, kind: Kind, request: PredictBody | ExamplesBody) -> bytes:

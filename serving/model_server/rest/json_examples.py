@@ -23,7 +23,7 @@ from serving.model_server.rest.json_body import (
 from serving.model_server.rest.json_document import JsonObject, JsonValue, parse, type_name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExamplesBody:
     """A classify or regress request: serialized tf.Examples, each merged with the context."""
 

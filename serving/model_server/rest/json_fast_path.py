@@ -31,6 +31,9 @@ from serving.model_server.rest.json_predict import (
 # from their first digit only: from each, it would be minutes.
 _MAY_OVERFLOW = re.compile(rb"[eE]\+?[0-9]{3}|(?<![0-9])[0-9]{200}")
 
+_PREDICT_MEMBERS = frozenset({"instances", "inputs", "signature_name"})
+_EXAMPLES_MEMBERS = frozenset({"examples", "signature_name"})
+
 
 class _UnusualError(Exception):
     """This body needs the complete reader."""
@@ -42,7 +45,7 @@ def read_predict(body: bytes, signature_inputs: SignatureInputs) -> PredictBody 
     Raises ServingError only if the body is well formed and its signature does not exist.
     """
     try:
-        document = _document(body, {"instances", "inputs", "signature_name"})
+        document = _document(body, _PREDICT_MEMBERS)
         name = document.get("signature_name", "")
         row_format = "instances" in document
         if type(name) is not str or row_format == ("inputs" in document):
@@ -51,10 +54,17 @@ def read_predict(body: bytes, signature_inputs: SignatureInputs) -> PredictBody 
         nested_members = _nested_members(body, document, sent)
         dtypes = signature_inputs(name)
         columns = (_row_columns if row_format else _named_or_single)(sent, dtypes)
-        strings = sum(len(columns[alias]) for alias in columns if dtypes[alias] == "string")
-        if any(dtype != "string" for dtype in dtypes.values()):
-            strings += "signature_name" in document
-            _check_numbers(body, len(document) + nested_members + strings, dtypes)
+        strings, has_numbers = (
+            len(document) + nested_members + ("signature_name" in document),
+            False,
+        )
+        for alias, column in columns.items():
+            if dtypes[alias] == "string":
+                strings += len(column)
+            else:
+                has_numbers = True
+        if has_numbers:
+            _check_numbers(body, strings, dtypes)
         inputs = {alias: _tensor(columns[alias], dtypes[alias]) for alias in columns}
     except (_UnusualError, ValueError, TypeError):
         return None
@@ -64,7 +74,7 @@ def read_predict(body: bytes, signature_inputs: SignatureInputs) -> PredictBody 
 def read_examples(body: bytes) -> ExamplesBody | None:
     """`json_examples.read_examples` for bodies without `context`."""
     try:
-        document = _document(body, {"examples", "signature_name"})
+        document = _document(body, _EXAMPLES_MEMBERS)
         name = document.get("signature_name", "")
         examples = document.get("examples")
         if type(name) is not str or type(examples) is not list or not examples:
@@ -77,7 +87,7 @@ def read_examples(body: bytes) -> ExamplesBody | None:
         return None
 
 
-def _document(body: bytes, known: set[str]) -> dict[str, Any]:
+def _document(body: bytes, known: frozenset[str]) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

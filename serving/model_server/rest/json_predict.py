@@ -36,7 +36,7 @@ SignatureInputs: TypeAlias = Callable[[str], InputDtypes]
 """Looks up a signature (empty name: the default one); raises ServingError if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PredictBody:
     """A predict request: `row_format` tells `instances` (True) from `inputs`."""
 

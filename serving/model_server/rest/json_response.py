@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from serving.model_server.rest.json_text import double_texts, float_texts, quote
 
 _INDENT = "    "
 _MAX_MESSAGE_CHARACTERS = 1 << 17
+_MAX_REMEMBERED_BYTES = 64
 _INTEGERS = frozenset(
     map(np.dtype, ("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"))
 )
@@ -135,7 +137,15 @@ def _name(alias: str) -> str:
 
 
 def _string(value: bytes) -> str:
+    return _quoted(value) if len(value) > _MAX_REMEMBERED_BYTES else _remembered(value)
+
+
+def _quoted(value: bytes) -> str:
     return quote(value).decode("utf-8", "surrogateescape")
+
+
+# Labels and aliases come again with every answer.
+_remembered = lru_cache(maxsize=4096)(_quoted)
 
 
 def _texts(array: np.ndarray, alias: str, depth: int) -> list[str]:

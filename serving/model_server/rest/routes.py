@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -34,7 +34,7 @@ _STATUS = re.compile(
 )
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What a request asks for."""
 
     PREDICT = "predict"

@@ -350,6 +350,15 @@ def test_a_request_that_takes_too_long_is_answered_504(pool: ThreadPoolExecutor)
     assert (answer.status, error_of(answer)) == (504, "Timed out waiting for notification")
 
 
+@pytest.mark.parametrize("version", ["", "/versions/50", "/labels/nope"])
+def test_what_is_wrong_with_a_body_comes_before_a_version_that_is_not_there(
+    api: RestApi, version: str
+) -> None:
+    for _ in range(2):
+        answer = call(api, "POST", f"/v1/models/half_plus{version}:predict", '{"instances": [')
+        assert (answer.status, "JSON" in error_of(answer)) == (400, True)
+
+
 def is_at_once(api: RestApi, request: HttpRequest) -> bool:
     async def answered() -> bool:
         answer = api.handle(request)
