@@ -1,11 +1,13 @@
 """Drift is what neither the limit nor chance allows, and is named by the feature that moved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from pipeline.settings.beam import BeamSettings
 from pipeline.traffic.drift import Comparison, compare
@@ -55,6 +57,42 @@ def test_what_moved_is_named_first(
     feature: str | None,
 ) -> None:
     found = compared(change(clothes[700:820]), training, by_mean)
+    assert [each.feature for each in found.drifted][:1] == ([feature] if feature else [])
+
+
+def counted(labels: np.ndarray, mean: np.ndarray) -> statistics_pb2.DatasetFeatureStatistics:
+    import tensorflow_data_validation as tfdv
+
+    columns = pd.DataFrame({"mean_pixel": mean.astype(np.float32), "predicted_label": labels})
+    columns["predicted_label"] = "class " + columns["predicted_label"].astype(str)
+    return tfdv.generate_statistics_from_dataframe(columns, n_jobs=1).datasets[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "brighter", "misread", "feature"),
+    [
+        (range(10), 0, 0.0, None),
+        ([5, 7, 9], 0, 0.0, "predicted_label"),
+        ([0], 0, 0.0, "predicted_label"),
+        (range(10), 40, 0.0, "mean_pixel"),
+        (range(10), 40, 0.3, "mean_pixel"),
+        (range(10), 120, 0.8, "mean_pixel"),
+    ],
+)
+def test_labels_are_named_first_only_where_they_explain_the_pictures(
+    classes: Sequence[int], brighter: int, misread: float, feature: str | None
+) -> None:
+    """Classes differ in brightness; a model misreads a share of brighter pictures as class 8."""
+    random = np.random.default_rng(1)
+
+    def drawn(count: int, among: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        labels = random.choice(np.array(among), count)
+        return labels, random.normal(40 + 8 * labels, 20)
+
+    labels, mean = drawn(400, classes)
+    labels = np.where(random.random(400) < misread, 8, labels)
+    training = {WHOLE: counted(*drawn(4000, range(10)))}
+    found = compare(counted(labels, mean + brighter), training, 0.08)
     assert [each.feature for each in found.drifted][:1] == ([feature] if feature else [])
 
 
