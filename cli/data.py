@@ -102,8 +102,6 @@ def split(
 def ingest(
     path: Annotated[Path, typer.Argument(help="IDX pair, folder per class, TFRecords, or .npz.")],
     allow_duplicates: AllowDuplicates = False,
-    # Pictures of any size have to be asked for no more.
-    _fit: Annotated[bool, typer.Option("--fit", hidden=True)] = False,
     workdir: Workdir = None,
     config: ConfigFile = None,
     preset: Preset = None,

@@ -39,3 +39,18 @@ class DataRefused(Exception):
         self.reasons = list(map(str, reasons))
         self.files = [reason for reason in reasons if isinstance(reason, FileProblem)]
         self.blamed_spans = sorted(set(blamed_spans))
+
+    def with_paths_in(self, folder: str, instead_of: str) -> "DataRefused":
+        """The same refusal, of files in `folder`, for which others stood in."""
+        files = {str(each): each for each in self.files}
+
+        def renamed(text: str) -> str:
+            return text.replace(instead_of, folder)
+
+        reasons = [
+            FileProblem(renamed(files[text].file), renamed(files[text].reason))
+            if text in files
+            else renamed(text)
+            for text in self.reasons
+        ]
+        return DataRefused(reasons, self.blamed_spans)

@@ -29,7 +29,7 @@ def as_folder(path: Path) -> Iterator[Path]:
     """Yields `path`; if it is TFRecord files, a folder with their pictures, there for the block.
 
     Folders between `path` and the files (`train/`, `test/`) stay. A picture is called like its file
-    and the number of its record.
+    and the number of its record. What the block raises names `path`.
 
     Raises:
         DataRefused: files or records that cannot be read, or other files beside the records.
@@ -45,7 +45,13 @@ def as_folder(path: Path) -> Iterator[Path]:
             problems += _unpack(file, Path(name) / inside)
         if problems:
             raise DataRefused(problems)
-        yield Path(name)
+        try:
+            yield Path(name)
+        except DataRefused as refusal:
+            raise refusal.with_paths_in(shown(path), instead_of=name) from None
+        except ValueError as error:
+            error.args = tuple(str(each).replace(name, shown(path)) for each in error.args)
+            raise
 
 
 def _records(path: Path) -> tuple[list[Path], list[Path]]:

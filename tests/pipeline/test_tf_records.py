@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from data.refusal import DataRefused
+from data.refusal import DataRefused, FileProblem
 from pipeline.tf_records import as_folder
 
 
@@ -142,3 +142,23 @@ def test_damaged_empty_and_mixed_files_are_named(tmp_path: Path) -> None:
     link = tmp_path / "linked" / "broken.tfrecord"
     link.symlink_to("/nowhere")
     assert refusal(tmp_path / "linked") == [f"{link}: it is damaged behind 0 records"]
+
+
+def test_what_is_refused_of_the_pictures_is_named_by_the_records(tmp_path: Path) -> None:
+    write(tmp_path / "shards" / "a.tfrecord", example(image=picture(10), label=b"cat"))
+
+    def refuse(folder: Path) -> None:
+        file = next(folder.rglob("a.tfrecord-*"))
+        raise DataRefused([FileProblem(str(file.parent), f"as {file}"), f"{folder}: no dogs"], [3])
+
+    shards = tmp_path / "shards"
+    with pytest.raises(DataRefused) as refused, as_folder(shards) as folder:
+        refuse(folder)
+    (problem,) = refused.value.files
+    assert problem.file == str(shards / "cat")
+    assert problem.reason.startswith(f"as {shards / 'cat' / 'a.tfrecord-000000'}")
+    assert refused.value.reasons == [str(problem), f"{shards}: no dogs"]
+    assert refused.value.blamed_spans == [3]
+
+    with pytest.raises(ValueError, match=f"^{shards} has one class$"), as_folder(shards) as folder:
+        raise ValueError(f"{folder} has one class")
