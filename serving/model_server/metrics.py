@@ -189,7 +189,7 @@ class Metrics:
         """
         if self._models is not None and model_name not in self._models:
             model_name = UNKNOWN_MODEL
-        if code == Code.OK:
+        if code is Code.OK:
             self.request_latency.observe(model_name, api, entrypoint, value=round(micros))
         self.requests.add(model_name, code.name)
 

@@ -6,6 +6,8 @@ result. Source: tensorflow_serving/util/json_tensor.cc.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -34,6 +36,13 @@ InputDtypes: TypeAlias = Mapping[str, str]
 
 SignatureInputs: TypeAlias = Callable[[str], InputDtypes]
 """Looks up a signature (empty name: the default one); raises ServingError if there is none."""
+
+
+# What is too large for a float becomes infinity. Entering numpy's errstate for each request takes
+# four times as long as the cast.
+warnings.filterwarnings(
+    "ignore", "overflow encountered in cast", RuntimeWarning, re.escape(__name__)
+)
 
 
 @dataclass(slots=True)
@@ -208,8 +217,7 @@ def tensor_of(dtype: str, values: Any) -> np.ndarray:
         strings[:] = values
         return strings
     if dtype == "float":
-        with np.errstate(over="ignore"):
-            return np.asarray(values, dtype=np.float64).astype(np.float32)
+        return np.asarray(values, dtype=np.float64).astype(np.float32)
     if dtype in ("int16", "int8", "uint8"):
         return np.asarray(values, dtype=np.int32).astype(dtype)
     return np.asarray(values, dtype=dtype)
