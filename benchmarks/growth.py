@@ -31,7 +31,7 @@ from PIL import Image
 
 from data import idx
 from data.fashion_mnist import obtain
-from data.prepare import batch_size
+from data.prepared_settings import batch_size
 from pipeline.code_revision import code_revision
 from pipeline.modeling.features import CLASS_LABELS
 from pipeline.settings.load import load_config

@@ -192,8 +192,9 @@ def prepare(
     all; see docs/own_classes.md.
     """
     from data.fit import Fit
-    from data.prepare import PrepareError, Target
+    from data.prepare import PrepareError
     from data.prepare import prepare as write
+    from data.prepared_settings import Target
     from data.refusal import DataRefused
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent

@@ -12,7 +12,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from data import picture_folder
 from data.picture import pixel_digest
-from data.prepare import Prepared, PrepareError, Target, batch_size, prepare
+from data.prepare import Prepared, PrepareError, prepare
+from data.prepared_settings import Target
 from data.refusal import DataRefused
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import SCHEMA_FILE
@@ -107,24 +108,6 @@ def test_the_settings_are_valid_and_name_classes_size_and_colour(tmp_path: Path)
     assert (label.int_domain.min, label.int_domain.max) == (0, 1)
     assert label.drift_comparator.infinity_norm.threshold
     assert tomllib.loads(done.settings.read_text())["training"]["batch_size"] == 8
-
-
-@pytest.mark.parametrize(
-    ("train", "edge", "expected"),
-    [
-        (60_000, 28, 256),
-        (60_000, 64, 256),
-        (60_000, 96, 128),
-        (60_000, 224, 32),
-        (60_000, 2000, 8),
-        (100, 28, 8),
-        (1000, 28, 32),
-    ],
-)
-def test_a_step_has_fewer_pictures_where_they_are_few_or_large(
-    train: int, edge: int, expected: int
-) -> None:
-    assert batch_size(train, edge) == expected
 
 
 def test_a_test_set_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
