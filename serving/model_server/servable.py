@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -114,6 +115,8 @@ class SessionRunner:
         pool = -1 if in_callers_thread else 0
         options = config_pb2.RunOptions(inter_op_thread_pool=pool)
         self._untimed = tf_session.TF_NewBufferFromString(options.SerializeToString())
+        # Not in `close`: a batch whose requests were all given up may still run then.
+        weakref.finalize(self, tf_session.TF_DeleteBuffer, self._untimed).atexit = False
         self.is_bounded = is_bounded
         self._steps: dict[Step, _Tensors] = {}
         self._times = CallTimes(average=_SHORT_SECONDS, longest=_LONGEST_SHORT_SECONDS)
@@ -137,7 +140,6 @@ class SessionRunner:
     def close(self) -> None:
         self._steps.clear()
         self._session.close()
-        tf_session.TF_DeleteBuffer(self._untimed)
 
     def _run_within(self, seconds: float, step: Step, values: Sequence[np.ndarray]) -> list[Any]:
         call = (step, _weight(values).bit_length())

@@ -128,3 +128,6 @@ def test_tables_and_assets_are_initialized(load: Load, tmp_path: Path) -> None:
     [index] = runner.run(step, [np.array([b"b", b"a", b"z"], object)])
     runner.close()
     assert index.tolist() == [1, 0, -1]
+    # As a batch does whose requests were all given up before the version went.
+    with pytest.raises(ServingError, match="closed"):
+        runner.run(step, [np.array([b"b"], object)])
