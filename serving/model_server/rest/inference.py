@@ -99,7 +99,7 @@ class RestInference:
         if len(body) > _MAX_QUICK_BODY_BYTES:
             return None
         try:
-            handle = self._core.servable(route.model_name, route.version, route.label)
+            handle = self._servable(route)
         except ServingError:
             return None  # A body that is not well formed has an error that comes first.
         with handle as servable:

@@ -54,10 +54,8 @@ def read_predict(body: bytes, signature_inputs: SignatureInputs) -> PredictBody 
         nested_members = _nested_members(body, document, sent)
         dtypes = signature_inputs(name)
         columns = (_row_columns if row_format else _named_or_single)(sent, dtypes)
-        strings, has_numbers = (
-            len(document) + nested_members + ("signature_name" in document),
-            False,
-        )
+        strings = len(document) + nested_members + ("signature_name" in document)
+        has_numbers = False
         for alias, column in columns.items():
             if dtypes[alias] == "string":
                 strings += len(column)
