@@ -21,7 +21,7 @@ from serving.model_server.config import (
     monitored_models,
 )
 from serving.model_server.errors import Code, ServingError, invalid_argument
-from serving.model_server.manager import Loader, Manager, ManagerOptions, ServableHandle
+from serving.model_server.manager import Loader, Manager, ManagerOptions, Outcome, ServableHandle
 from serving.model_server.metrics import Metrics
 from serving.model_server.request_log import SampledRequestLog
 from serving.model_server.source import FileSystemSource, MonitoredModel, aspired_versions
@@ -79,9 +79,9 @@ class ServerCore:
         model did not become available.
         """
         with self._manager.loading_in_parallel(4 * usable_cpus()):
-            added, since = self._take_over(config, lambda models: None, is_trusted=True)
+            added = self._take_over(config, lambda models: None, is_trusted=True)
             if self._source.polls:
-                self._await(added, since, "servable", lambda name: True)
+                self._await(added, "servable", lambda name: True)
 
     def stop(self) -> None:
         """Stops polling and loading. Loaded versions stay usable for requests in flight."""
@@ -97,22 +97,22 @@ class ServerCore:
         labels a version that is not available, or a new base path cannot be read), or if a new
         model did not become available. No other caller is held up meanwhile.
         """
-        added, since = self._take_over(new, self._check_new_base_paths, is_from_file)
+        added = self._take_over(new, self._check_new_base_paths, is_from_file)
         if not is_from_file and self._source.polls:
             patience = time.monotonic() + _PATIENCE_WITHOUT_VERSIONS_SECONDS
-            self._await(added, since, "model", lambda name: self._may_come(name, patience))
+            self._await(added, "model", lambda name: self._may_come(name, patience))
 
     def _take_over(
         self, new: Any, check: Callable[[list[MonitoredModel]], None], is_trusted: bool
-    ) -> tuple[set[str], int]:
+    ) -> set[str]:
         """Makes a config the current one, or raises ServingError and changes nothing.
 
-        Returns the names of its new models, and the point in time before they were asked for.
+        Returns the names of its new models.
         """
         kind = new.WhichOneof("config")
         if kind is None:
             _logger.info("the model config is empty: nothing to do")
-            return set(), 0
+            return set()
         if kind != "model_config_list":
             raise invalid_argument("ModelServer does not support custom model config.")
         with self._config_lock:
@@ -125,7 +125,6 @@ class ServerCore:
                 check_request_logs(new, root, self._config)
             if self._request_log:
                 self._request_log.update(new)
-            since = self._monitor.now()
             self._source.update(models)
             before, self._models = self._models, {model.name: model for model in models}
             self.metrics.know_models(self._models)
@@ -136,7 +135,7 @@ class ServerCore:
                 self._is_started = True
         if not is_same:
             _logger.info("serving models: %s", ", ".join(sorted(self._models)) or "none")
-        return self._models.keys() - before.keys(), since
+        return self._models.keys() - before.keys()
 
     def _check_new_base_paths(self, models: list[MonitoredModel]) -> None:
         for model in models:
@@ -190,20 +189,18 @@ class ServerCore:
             raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
         return [status]
 
-    def _await(
-        self, names: set[str], since: int, what: str, may_come: Callable[[str], bool]
-    ) -> None:
+    def _await(self, names: set[str], what: str, may_come: Callable[[str], bool]) -> None:
         """Waits until each model has a version that is available or has ended.
 
         Raises ServingError if one ended, if `may_come` gives a model up, or at the caller's
         deadline. Returns early if the server is stopped.
         """
         while not self._stopping.is_set():
-            reached = {name: self._monitor.reached(name, since) for name in names}
-            missing = {name for name, status in reached.items() if status is None}
+            outcomes = {name: self._manager.outcome(name) for name in names}
+            missing = {name for name, outcome in outcomes.items() if outcome is None}
             lost = {name for name in missing if not may_come(name)}
             if missing == lost:
-                self._refuse_unavailable(reached, what)
+                self._refuse_unavailable(outcomes, what)
                 return
             deadline.check()
             self._monitor.wait_for_change(_POLL_SECONDS)
@@ -220,17 +217,17 @@ class ServerCore:
         )
         return is_coming or time.monotonic() < patience
 
-    def _refuse_unavailable(self, reached: Mapping[str, VersionStatus | None], what: str) -> None:
+    def _refuse_unavailable(self, outcomes: Mapping[str, Outcome | None], what: str) -> None:
         """Raises ServingError if a model ended in an error, or has no version, in its words."""
         causes = []
-        for name, status in reached.items():
-            if status is None:
+        for name, outcome in outcomes.items():
+            if outcome is None:
                 reason = "NOT_FOUND: no version has appeared, or a later config took it out"
                 causes.append(f"{{{{name: {name}}} due to error: {reason}}}, ")
-            elif status.state is State.END:
-                reason = f" due to error: {status.code.name}: {status.message}"
-                version = f"{{name: {name} version: {status.version}}}"
-                causes.append(f"{{{version}{reason if status.code else ''}}}, ")
+            elif outcome.error:
+                reason = f"{outcome.error.code.name}: {outcome.error.message}"
+                version = f"{{name: {name} version: {outcome.version}}}"
+                causes.append(f"{{{version} due to error: {reason}}}, ")
         if causes:
             raise ServingError(
                 Code.UNKNOWN,

@@ -92,6 +92,14 @@ class _Harness:
     recovery_pause: float = 0.0
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A version that is available, or the `error` that it ended in."""
+
+    version: int
+    error: ServingError | None = None
+
+
 class ServableHandle:
     """Keeps a version loaded while in use: `with manager.handle(...) as servable`."""
 
@@ -187,6 +195,22 @@ class Manager:
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {request}")
 
+    def outcome(self, name: str) -> Outcome | None:
+        """What became of the newest version of a model that is available or ended in an error.
+
+        None if there is none yet: what was asked of the model before and is on its way out, or
+        was not yet taken up, does not count.
+        """
+        with self._lock:
+            if name in self._pending:
+                return None
+            for version, harness in sorted(self._managed.get(name, {}).items(), reverse=True):
+                if harness.is_aspired and harness.state is HarnessState.READY:
+                    return Outcome(version)
+                if harness.is_aspired and harness.state is HarnessState.ERROR:
+                    return Outcome(version, harness.error)
+        return None
+
     def _release(self, harness: _Harness) -> None:
         with self._lock:
             harness.users -= 1
@@ -252,12 +276,12 @@ class Manager:
                 has_servable = harness.servable is not None
                 harness.state = HarnessState.READY if has_servable else HarnessState.DISABLED
             self._update_serving(harness.name)
-            state = harness.state
+            if harness.state is HarnessState.READY:
+                self._publish(harness, State.AVAILABLE)
+            elif harness.state is not HarnessState.LOADING:
+                harness.error = as_serving_error(failure)
+                self._publish(harness, State.END, harness.error)
             self._wake.notify_all()
-        if state is HarnessState.READY:
-            self._publish(harness, State.AVAILABLE)
-        elif state is not HarnessState.LOADING:
-            self._publish(harness, State.END, as_serving_error(failure))
 
     def _end_withdrawn(self) -> None:
         """Ends what waits to be retried and is not wanted any more."""
@@ -326,7 +350,8 @@ class Manager:
     def _load(self, harness: _Harness) -> None:
         """Tries once to load a version: whatever a SavedModel makes TensorFlow raise ends this
         version, not the thread. A retry is an action of its own, so that it holds up no other."""
-        self._publish(harness, State.LOADING)
+        with self._lock:
+            self._publish(harness, State.LOADING)
         servable: Servable | None = None
         error: ServingError | None = None
         try:
@@ -342,10 +367,9 @@ class Manager:
                 harness.state = HarnessState.READY
                 harness.attempts, harness.recovery_pause = 0, 0.0
                 self._update_serving(harness.name)
-            state = harness.state
+            if harness.state is not HarnessState.LOADING:
+                self._publish(harness, State.END if error else State.AVAILABLE, error)
             self._wake.notify_all()
-        if state is not HarnessState.LOADING:
-            self._publish(harness, State.END if error else State.AVAILABLE, error)
 
     def _plan_next_attempt(self, harness: _Harness, error: ServingError) -> None:
         """Leaves the version LOADING if it is to be retried, else makes it an ERROR."""
@@ -383,7 +407,10 @@ class Manager:
         )
 
     def _publish(self, harness: _Harness, state: State, error: ServingError | None = None) -> None:
-        """Tells the monitor; what it makes of it must not change what becomes of the version."""
+        """Tells the monitor; what it makes of it must not change what becomes of the version.
+
+        Called in the lock that the version changes in, so that no state overtakes another.
+        """
         try:
             self._monitor.publish(harness.name, harness.version, state, error)
         except BaseException:
@@ -392,8 +419,8 @@ class Manager:
             )
 
     def _unload(self, harness: _Harness) -> None:
-        self._publish(harness, State.UNLOADING)
         with self._lock:
+            self._publish(harness, State.UNLOADING)
             self._update_serving(harness.name)
             while harness.users and not self._stopping:
                 self._unused.wait()
@@ -409,13 +436,13 @@ class Manager:
                 "model %s version %d did not close: %s", name, version, as_serving_error(error)
             )
         del servable
-        with self._lock:
-            harness.state = HarnessState.DISABLED
-            self._wake.notify_all()
         # A graph is full of reference cycles, and a large one is memory that is wanted back now.
         gc.collect()
         _logger.info("model %s version %d unloaded", name, version)
-        self._publish(harness, State.END)
+        with self._lock:
+            harness.state = HarnessState.DISABLED
+            self._publish(harness, State.END)
+            self._wake.notify_all()
 
     def _update_serving(self, name: str) -> None:
         """Rebuilds what requests for a model find; a plain swap, so readers never see a gap."""

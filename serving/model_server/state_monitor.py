@@ -14,16 +14,12 @@ class StateMonitor:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._states: dict[str, dict[int, VersionStatus]] = {}
-        self._serial = 0
-        self._serials: dict[tuple[str, int], int] = {}
 
     def publish(
         self, name: str, version: int, state: State, error: ServingError | None = None
     ) -> None:
         code, message = (error.code, error.message) if error else (Code.OK, "")
         with self._changed:
-            self._serial += 1
-            self._serials[name, version] = self._serial
             self._states.setdefault(name, {})[version] = VersionStatus(
                 version, state, code, message
             )
@@ -37,22 +33,6 @@ class StateMonitor:
     def version(self, name: str, version: int) -> VersionStatus | None:
         with self._changed:
             return self._states.get(name, {}).get(version)
-
-    def now(self) -> int:
-        """A point in time, for `reached` to ignore what happened before it."""
-        with self._changed:
-            return self._serial
-
-    def reached(self, name: str, since: int = 0) -> VersionStatus | None:
-        """The newest version that became AVAILABLE or ended after `since`, None if none has yet."""
-        with self._changed:
-            for version, status in sorted(self._states.get(name, {}).items(), reverse=True):
-                if self._serials[name, version] > since and status.state in (
-                    State.AVAILABLE,
-                    State.END,
-                ):
-                    return status
-        return None
 
     def is_any_available(self) -> bool:
         """Whether any version of any model is AVAILABLE."""

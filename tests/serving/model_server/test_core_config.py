@@ -21,6 +21,7 @@ from serving.model_server.grpc_services import Services
 from serving.model_server.loader import LoaderOptions, SavedModelLoader
 from serving.model_server.manager import ManagerOptions
 from serving.model_server.metrics import Metrics
+from serving.model_server.state_monitor import StateMonitor
 
 StartCore = Callable[..., ServerCore]
 
@@ -181,6 +182,27 @@ def test_a_reload_adds_and_removes_models(start: StartCore, base: Path) -> None:
     core.reload_config(config(model(base, "second", "model_version_policy { all {} }")))
     with core.servable("second") as servable:
         assert servable.version == 2
+
+
+def test_a_model_that_comes_back_is_not_taken_for_the_one_that_goes(
+    start: StartCore, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = start(model(base))
+    both = config(model(base) + model(base, "other"))
+    publish = StateMonitor.publish
+
+    def publish_slowly(*arguments: Any) -> None:
+        publish(*arguments)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(StateMonitor, "publish", publish_slowly)
+    for pause in (0, 0.05, 0.3):
+        core.reload_config(both)
+        with core.servable("other") as servable:
+            assert servable.version == 2
+        core.reload_config(config(model(base)))
+        time.sleep(pause)
+    core.reload_config(both)
 
 
 def test_a_reload_request_says_how_much_metrics_grew(start: StartCore, base: Path) -> None:

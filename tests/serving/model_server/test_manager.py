@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from serving.model_server.errors import Code, ServingError, VersionRefusedError
-from serving.model_server.manager import Manager, ManagerOptions
+from serving.model_server.manager import Manager, ManagerOptions, Outcome
 from serving.model_server.state_monitor import State, StateMonitor
 from serving.model_server.version_policy import AspiredVersionPolicy
 
@@ -305,3 +305,59 @@ def test_a_refused_version_ends_at_once_and_the_one_before_it_goes_on(
         assert servable.version == 1
     aspire(manager, 3)
     eventually(lambda: states(monitor).get(3) is State.AVAILABLE)
+
+
+def test_the_outcome_of_a_version_that_is_on_its_way_out_is_that_of_its_return(
+    start: Callable[..., Manager], monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: manager.outcome("m") == Outcome(1))
+    with manager.handle("m", 1):
+        aspire(manager)
+        eventually(lambda: states(monitor) == {1: State.UNLOADING})
+        assert manager.outcome("m") is None
+        aspire(manager, 1)
+        assert manager.outcome("m") is None
+    eventually(lambda: manager.outcome("m") == Outcome(1))
+    assert [state for _, state in monitor.events].count(State.AVAILABLE) == 2
+
+
+def test_a_version_wanted_again_before_its_turn_came_simply_stays(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: manager.outcome("m") == Outcome(1))
+    loader.gate.clear()
+    manager.set_aspired_versions("busy", {7: Path("/busy/7")})
+    eventually(lambda: loader.attempts == [1, 7])
+    aspire(manager)
+    aspire(manager, 1)
+    assert manager.outcome("m") is None
+    loader.gate.set()
+    eventually(lambda: manager.outcome("m") == Outcome(1))
+    assert State.UNLOADING not in [state for _, state in monitor.events]
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_an_earlier_error_is_not_the_outcome_of_a_new_attempt(
+    num_threads: int, start: Callable[..., Manager], loader: FakeLoader
+) -> None:
+    manager = start(num_load_threads=num_threads, num_unload_threads=num_threads)
+    loader.refused.add(1)
+    aspire(manager, 1)
+    eventually(lambda: manager.outcome("m") is not None)
+    outcome = manager.outcome("m")
+    assert outcome is not None
+    assert isinstance(outcome.error, VersionRefusedError)
+    aspire(manager)
+    eventually(lambda: not manager._pending)
+    assert manager.outcome("m") is None
+    loader.refused.clear()
+    loader.gate.clear()
+    aspire(manager, 1)
+    eventually(lambda: loader.attempts == [1, 1])
+    assert manager.outcome("m") is None
+    loader.gate.set()
+    eventually(lambda: manager.outcome("m") == Outcome(1))
