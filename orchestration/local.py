@@ -25,6 +25,7 @@ from runs.blame import settle_blame
 from runs.exit_status import Status
 from runs.result import RunResult
 from runs.retention import Recorded, clean_after_run
+from serving.quick_imports import quick_imports
 from serving.versions.store import VersionStore
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _run_or_repeat(
         return
     progress.phase("loading TensorFlow and TFX")
     # Takes seconds to import, which a run with nothing to do does not spend.
-    from orchestration.node_loop import run_nodes
+    with quick_imports():
+        from orchestration.node_loop import run_nodes
 
     run_nodes(config, result, progress, redo.nodes(earlier) if redo else ())
 

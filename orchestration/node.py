@@ -25,6 +25,7 @@ from orchestration.terminal import redirect_to
 from pipeline.settings.errors import UsageError
 from runs.exit_status import NodeState, Status
 from runs.result import NodeResult
+from serving.quick_imports import quick_imports
 
 _BAD_USAGE = 2
 
@@ -89,8 +90,9 @@ def _run(options: argparse.Namespace, workdir: Path, progress: Progress) -> tupl
 def _run_alone(options: argparse.Namespace, progress: Progress) -> tuple[int, list[str]]:
     progress.node_started(options.node_id)
     # Takes seconds to import.
-    from orchestration import launch
-    from runs import executions
+    with quick_imports():
+        from orchestration import launch
+        from runs import executions
 
     ir = read_ir(options.ir)
     entry = NodeResult(id=options.node_id, state=NodeState.FAILED)

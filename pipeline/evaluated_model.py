@@ -3,10 +3,11 @@
 TFMA hands the Examples to a signature by position. A restored signature wants them by name:
 TensorFlow first writes a TypeError that quotes the whole batch, catches it, and calls again. That
 took as much of the processor as the model did. It also hands over up to a thousand at once, which
-are too many large pictures.
+are too many large pictures. What the model answers is kept for the nodes that ask it again.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -14,12 +15,14 @@ from tensorflow_model_analysis.api import model_eval_lib, types
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.examples import PICTURES_AT_ONCE
+from components.predictions import PROBABILITIES, remember
 
 
 class _Signature:
     """A signature of one input that may be called by position, with any number of Examples."""
 
-    def __init__(self, signature: Any) -> None:
+    def __init__(self, path: str, name: str, signature: Any) -> None:
+        self._path, self._name = Path(path), name
         self._signature = signature
         # TFMA reads the names and shapes of inputs here.
         self.structured_input_signature = signature.structured_input_signature
@@ -30,7 +33,11 @@ class _Signature:
             self._signature(**{self._input: examples[begin : begin + PICTURES_AT_ONCE]})
             for begin in range(0, max(1, len(examples)), PICTURES_AT_ONCE)
         ]
-        return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+        outputs = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+        if PROBABILITIES in outputs:
+            answers = outputs[PROBABILITIES].numpy()
+            remember(self._path, self._name, list(examples.numpy()), answers)
+        return outputs
 
 
 class _Model:
@@ -39,7 +46,8 @@ class _Model:
     def __init__(self, path: str, signature_name: str) -> None:
         # The variables live as long as the model that owns them.
         self._model = tf.saved_model.load(path)
-        self.signatures = {signature_name: _Signature(self._model.signatures[signature_name])}
+        signature = self._model.signatures[signature_name]
+        self.signatures = {signature_name: _Signature(path, signature_name, signature)}
 
 
 def custom_eval_shared_model(

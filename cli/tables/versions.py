@@ -134,7 +134,8 @@ def churn_between(config: Config, before: int, after: int) -> "Churn":
     files = evaluated_examples(config.pipeline_root)
     # TensorFlow takes seconds to import; the mistakes above are told at once.
     from components.examples import read_records
-    from components.model_diff.churn import compare, predict, true_classes
+    from components.model_diff.churn import compare, true_classes
+    from components.predictions import predict
 
     examples = read_records(files)
     old, new = (predict(path, examples, "predict_examples") for path in directories)

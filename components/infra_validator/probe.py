@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from threading import Lock
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +17,7 @@ from components.infra_validator.recorded import recorded_calls
 from components.infra_validator.requests import Call, RequestBuilder, ServingRequest
 from components.infra_validator.saved_model import InProcessModel, SignatureDefs
 from components.infra_validator.spec import ValidationSpec
+from serving.machine import usable_cpus
 
 # Over REST, one example at a time: enough to see that the form is right.
 _REST_SINGLES = 2
@@ -52,17 +56,24 @@ class Probe:
         self._reference = reference
         self._expected: dict[int, Arrays] = {}
         self.requests_answered = 0
+        self._lock = Lock()
 
     def ask_all(self, client: ServingClient) -> None:
         """Sends every request over both protocols.
 
+        Several signatures at a time: TensorFlow prepares each at its first request, which takes
+        half a second and one processor, there and here.
+
         Raises:
             ModelRefusedError: with one reason for each signature and protocol that failed.
         """
-        reasons = []
-        for name in self._spec.requests:
+
+        def ask(name: str) -> list[str]:
             calls = self._batches[name] + self._singles[name][:_REST_SINGLES]
-            reasons += self._ask(name, calls, client)
+            return self._ask(name, calls, client)
+
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            reasons = list(chain.from_iterable(pool.map(ask, self._spec.requests)))
         if reasons:
             raise ModelRefusedError(*reasons)
 
@@ -161,7 +172,8 @@ class Probe:
                 raise _refusal(f"{where}, {call}", error) from error
             except CallFailedError as error:
                 return [f"{call}: {error}"], found
-            self.requests_answered += 1
+            with self._lock:
+                self.requests_answered += 1
             wrong = answers.defects(answer, call.size, self._spec.labels)
             wrong = wrong or answers.differences(self._expect(call), answer)
             if wrong:

@@ -12,8 +12,6 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel, Field
 
-from components.examples import PICTURES_AT_ONCE
-
 _WORST = 10
 
 
@@ -84,34 +82,6 @@ class Churn(BaseModel):
     def share(self) -> float:
         """Share of all examples whose label changed, 0 to 1."""
         return self.changed / self.examples if self.examples else 0.0
-
-
-def predict(
-    model: Path, examples: Sequence[bytes], signature: str, output: str = "probabilities"
-) -> np.ndarray:
-    """Returns a SavedModel's class probabilities, float32 [examples, classes].
-
-    Args:
-        model: the SavedModel's directory.
-        examples: serialized tf.Examples.
-        signature: a signature whose only input takes them.
-        output: its output with the probabilities.
-
-    Raises:
-        ValueError: the model has no such signature or output.
-    """
-    loaded = tf.saved_model.load(str(model))
-    if signature not in loaded.signatures:
-        raise ValueError(f"{model} has no signature {signature}")
-    run = loaded.signatures[signature]
-    if output not in run.structured_outputs:
-        raise ValueError(f"signature {signature} of {model} has no output {output}")
-    (argument,) = run.structured_input_signature[1]
-    batches = [
-        run(**{argument: tf.constant(examples[start : start + PICTURES_AT_ONCE])})[output].numpy()
-        for start in range(0, len(examples), PICTURES_AT_ONCE)
-    ]
-    return np.concatenate(batches)
 
 
 def compare_live(before: Path, after: Path, examples: Sequence[bytes], signature: str) -> LiveChurn:

@@ -18,9 +18,9 @@ from components.model_diff.churn import (
     LiveChurn,
     compare,
     compare_live,
-    predict,
     true_classes,
 )
+from components.predictions import predict
 from serving.traffic.reading import newest
 
 logger = logging.getLogger(__name__)

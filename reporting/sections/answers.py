@@ -8,7 +8,8 @@ import tensorflow as tf
 from tfx.utils import path_utils
 
 from components.examples import read_records, sample_evenly
-from components.model_diff.churn import predict, true_classes
+from components.model_diff.churn import true_classes
+from components.predictions import predict
 from pipeline.evaluation import EVALUATED_SIGNATURE
 from pipeline.modeling.features import IMAGE, LABEL
 from reporting.evidence import Evidence

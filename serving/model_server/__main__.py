@@ -10,6 +10,7 @@ import sys
 import threading
 
 from serving.model_server.flags import EXIT_FAILED, parse_flags
+from serving.quick_imports import quick_imports
 
 # TensorFlow's own lines (one per failing kernel, among others) go to nobody who could act on them;
 # what clients and operators need of them is in the answers and in this server's log.
@@ -29,8 +30,9 @@ def main(arguments: list[str]) -> int:
     # TensorFlow imports Keras only to register its optimizers for loading Python objects, and does
     # without where it is not installed. It is a quarter of TensorFlow's import time.
     sys.modules["keras"] = None  # type: ignore[assignment]
-    from serving.model_server.errors import ServingError
-    from serving.model_server.server import Server
+    with quick_imports():
+        from serving.model_server.errors import ServingError
+        from serving.model_server.server import Server
 
     stopping = threading.Event()
     received: list[int] = []

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.examples import PICTURES_AT_ONCE
+from components.predictions import predict
 from pipeline.evaluated_model import custom_eval_shared_model
 from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
 from pipeline.settings.thresholds import EvaluationSettings
@@ -52,6 +53,16 @@ def test_few_examples_go_through_the_network_at_once(saved: Path) -> None:
     assert answer["probabilities"].numpy().tolist() == list(range(len(examples)))
     sizes = [len(call.kwargs["examples"]) for call in restored.call_args_list]
     assert sizes == [PICTURES_AT_ONCE, PICTURES_AT_ONCE, 1]
+
+
+def test_what_the_model_answered_is_not_asked_again(saved: Path) -> None:
+    config = eval_config(EvaluationSettings(), has_baseline=False)
+    shared = custom_eval_shared_model(str(saved), "", config)
+    shared.model_loader.load().signatures[EVALUATED_SIGNATURE](tf.constant([b"seven..", b"one"]))
+    with mock.patch.object(tf.saved_model, "load") as load:
+        answers = predict(saved, [b"one", b"seven..", b"one"], EVALUATED_SIGNATURE)
+    assert answers.tolist() == [3, 7, 3]
+    load.assert_not_called()
 
 
 def test_a_signature_that_is_not_there_is_named(saved: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.model_diff.churn import compare, predict
+from components.model_diff.churn import compare
 from components.model_diff.component import Executor, read_churn, read_reasons
 from serving.model_server.request_log_records import classify_log, predict_log
 from serving.traffic.origin import Origin
@@ -51,11 +51,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, module in {"sound": GreyClassifier(), "swapped": swapped}.items():
         save(module, folder / name / "Format-Serving")
     return {name: folder / name for name in ("sound", "swapped")}
-
-
-def test_a_model_without_the_signature_is_named(models: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="sound/Format-Serving has no signature predict_sounds"):
-        predict(models["sound"] / "Format-Serving", grey_examples(1), "predict_sounds")
 
 
 @pytest.fixture
