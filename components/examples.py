@@ -1,12 +1,14 @@
 """Reads the examples of a split."""
 
+from itertools import chain
+
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-# A network keeps megabytes of a large picture, so that few go through it at once.
-PICTURES_AT_ONCE = 50
+# One at a time, handing them to Python takes ten times as long as reading them.
+_RECORDS_AT_ONCE = 1_000
 
 
 def read_examples(examples: list[types.Artifact], split: str) -> list[bytes]:
@@ -27,7 +29,8 @@ def read_records(files: list[str]) -> list[bytes]:
     """Returns the records of gzipped TFRecord files."""
     if not files:
         return []
-    return list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_RECORDS_AT_ONCE)
+    return list(chain.from_iterable(records.as_numpy_iterator()))
 
 
 def sample_evenly(records: list[bytes], count: int) -> list[bytes]:

@@ -7,14 +7,17 @@ examples, one after the other, and a network takes seconds for ten thousand of t
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from components.examples import PICTURES_AT_ONCE
-
 PROBABILITIES = "probabilities"
 
+# A network keeps megabytes of a large picture: fifty of 224 pixels a side go through it at once.
+# More small ones are not faster than this.
+_PIXELS_AT_ONCE = 50 * 224 * 224
+_MOST_AT_ONCE = 500
 # So many take some 40 MB with ten classes; what comes later is asked again.
 _MOST_REMEMBERED = 100_000
 
@@ -53,6 +56,21 @@ def remember(
         rows.update(zip(map(_digest, examples), probabilities, strict=True))
 
 
+def pictures_at_once(model: Any) -> int:
+    """Returns how many pictures a loaded SavedModel is best given at once.
+
+    Its signature that takes pixels, float32 [n, height, width, channels], tells their size; without
+    one they may be large.
+    """
+    inputs = [
+        spec.shape
+        for signature in model.signatures.values()
+        for spec in signature.structured_input_signature[1].values()
+    ]
+    sizes = [shape[1] * shape[2] for shape in inputs if shape.rank == 4 and all(shape[1:])]
+    return min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // max(sizes, default=224 * 224))
+
+
 def _ask(model: Path, examples: Sequence[bytes], signature: str) -> np.ndarray:
     loaded = tf.saved_model.load(str(model))
     if signature not in loaded.signatures:
@@ -61,9 +79,10 @@ def _ask(model: Path, examples: Sequence[bytes], signature: str) -> np.ndarray:
     if PROBABILITIES not in run.structured_outputs:
         raise ValueError(f"signature {signature} of {model} has no output {PROBABILITIES}")
     (argument,) = run.structured_input_signature[1]
+    count = pictures_at_once(loaded)
     batches = [
-        run(**{argument: tf.constant(examples[start : start + PICTURES_AT_ONCE])})
-        for start in range(0, len(examples), PICTURES_AT_ONCE)
+        run(**{argument: tf.constant(examples[start : start + count])})
+        for start in range(0, len(examples), count)
     ]
     return np.concatenate([batch[PROBABILITIES].numpy() for batch in batches])
 

@@ -14,24 +14,24 @@ import tensorflow as tf
 from tensorflow_model_analysis.api import model_eval_lib, types
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.examples import PICTURES_AT_ONCE
-from components.predictions import PROBABILITIES, remember
+from components.predictions import PROBABILITIES, pictures_at_once, remember
 
 
 class _Signature:
     """A signature of one input that may be called by position, with any number of Examples."""
 
-    def __init__(self, path: str, name: str, signature: Any) -> None:
-        self._path, self._name = Path(path), name
-        self._signature = signature
+    def __init__(self, path: Path, name: str, model: Any) -> None:
+        self._path, self._name = path, name
+        self._signature = signature = model.signatures[name]
+        self._at_once = pictures_at_once(model)
         # TFMA reads the names and shapes of inputs here.
         self.structured_input_signature = signature.structured_input_signature
         (self._input,) = self.structured_input_signature[1]
 
     def __call__(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
         parts = [
-            self._signature(**{self._input: examples[begin : begin + PICTURES_AT_ONCE]})
-            for begin in range(0, max(1, len(examples)), PICTURES_AT_ONCE)
+            self._signature(**{self._input: examples[begin : begin + self._at_once]})
+            for begin in range(0, max(1, len(examples)), self._at_once)
         ]
         outputs = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
         if PROBABILITIES in outputs:
@@ -46,8 +46,7 @@ class _Model:
     def __init__(self, path: str, signature_name: str) -> None:
         # The variables live as long as the model that owns them.
         self._model = tf.saved_model.load(path)
-        signature = self._model.signatures[signature_name]
-        self.signatures = {signature_name: _Signature(path, signature_name, signature)}
+        self.signatures = {signature_name: _Signature(Path(path), signature_name, self._model)}
 
 
 def custom_eval_shared_model(

@@ -22,7 +22,7 @@ import tfx  # noqa: F401
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.public.proto import slicing_spec_pb2
 
-from components.examples import PICTURES_AT_ONCE
+from components.predictions import pictures_at_once
 from pipeline.modeling.features import IMAGE, ORIGIN, ImageFormat
 from pipeline.modeling.preprocessing import decode_images
 from pipeline.traffic.measures import measure
@@ -99,9 +99,11 @@ def predict(model: str, encoded: Sequence[bytes]) -> tuple[list[str], np.ndarray
     """
     labels: list[str] = []
     confidences = []
-    run = _loaded(model)
-    for start in range(0, len(encoded), PICTURES_AT_ONCE):
-        answer = run(image_bytes=tf.constant(encoded[start : start + PICTURES_AT_ONCE]))
+    loaded = _loaded(model)
+    count = pictures_at_once(loaded)
+    for start in range(0, len(encoded), count):
+        pictures = tf.constant(encoded[start : start + count])
+        answer = loaded.signatures[_SIGNATURE](image_bytes=pictures)
         labels += [label.decode() for label in answer["label"].numpy()]
         confidences.append(answer["probabilities"].numpy().max(axis=1))
     return labels, np.concatenate(confidences) if confidences else np.zeros(0, np.float32)
@@ -109,11 +111,7 @@ def predict(model: str, encoded: Sequence[bytes]) -> tuple[list[str], np.ndarray
 
 @cache
 def _loaded(model: str) -> Any:
-    loaded = tf.saved_model.load(model)
-    run = loaded.signatures[_SIGNATURE]
-    # The function holds its variables weakly.
-    run.keep_alive = loaded
-    return run
+    return tf.saved_model.load(model)
 
 
 class _Measure(beam.DoFn):

@@ -8,8 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components import predictions
-from components.examples import PICTURES_AT_ONCE
-from components.predictions import predict, remember
+from components.predictions import pictures_at_once, predict, remember
 from tests.tiny_models import GreyClassifier, grey_examples, save
 
 SIGNATURE = "predict_examples"
@@ -26,7 +25,7 @@ def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_what_was_not_asked_before_is_asked(model: Path) -> None:
-    examples = grey_examples(2 * PICTURES_AT_ONCE + 7)
+    examples = grey_examples(2 * pictures_at_once(tf.saved_model.load(str(model))) + 7)
     every_third = predict(model, examples[::3], SIGNATURE)
     with mock.patch.object(predictions, "_ask", wraps=predictions._ask) as ask:
         everything = predict(model, examples[::-1], SIGNATURE)[::-1]
@@ -35,6 +34,23 @@ def test_only_what_was_not_asked_before_is_asked(model: Path) -> None:
     assert everything.dtype == np.float32
     np.testing.assert_array_equal(everything[::3], every_third)
     np.testing.assert_allclose(everything, predictions._ask(model, examples, SIGNATURE))
+
+
+@pytest.mark.parametrize(
+    ("side", "count"), [(28, 500), (64, 500), (96, 272), (224, 50), (320, 24), (None, 50)]
+)
+def test_fewer_pictures_go_through_at_once_the_larger_they_are(
+    side: int | None, count: int
+) -> None:
+    inputs = {
+        "pixels": tf.TensorSpec([None, side, side, 3], tf.float32),
+        "bytes": tf.TensorSpec([None], tf.string),
+    }
+    signatures = {
+        name: mock.Mock(structured_input_signature=((), {name: spec}))
+        for name, spec in inputs.items()
+    }
+    assert pictures_at_once(mock.Mock(signatures=signatures)) == count
 
 
 def test_models_and_signatures_are_told_apart(model: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from unittest import mock
 import pytest
 import tensorflow as tf
 
-from components.examples import PICTURES_AT_ONCE
 from components.predictions import predict
 from pipeline.evaluated_model import custom_eval_shared_model
 from pipeline.evaluation import EVALUATED_SIGNATURE, eval_config
@@ -47,12 +46,12 @@ def test_few_examples_go_through_the_network_at_once(saved: Path) -> None:
     config = eval_config(EvaluationSettings(), has_baseline=False)
     shared = custom_eval_shared_model(str(saved), "", config)
     signature = shared.model_loader.load().signatures[EVALUATED_SIGNATURE]
-    examples = [b"x" * count for count in range(2 * PICTURES_AT_ONCE + 1)]
+    examples = [b"x" * count for count in range(101)]
     with mock.patch.object(signature, "_signature", wraps=signature._signature) as restored:
         answer = signature(tf.constant(examples))
     assert answer["probabilities"].numpy().tolist() == list(range(len(examples)))
     sizes = [len(call.kwargs["examples"]) for call in restored.call_args_list]
-    assert sizes == [PICTURES_AT_ONCE, PICTURES_AT_ONCE, 1]
+    assert sizes == [50, 50, 1]
 
 
 def test_what_the_model_answered_is_not_asked_again(saved: Path) -> None:
