@@ -13,6 +13,7 @@ from pipeline.modeling.augmentation import cut_out, flip, shift
 from pipeline.modeling.features import CLASS_COUNT, IMAGE, LABEL, ORIGIN, transformed_name
 from pipeline.modeling.image_store import ImageStore, Reader, images_at_once
 from pipeline.settings.hyperparameters import Hyperparameters
+from serving.machine import usable_cpus
 
 _DECODE_BATCH = 1024
 _EVALUATION_BATCH = 1000
@@ -85,11 +86,11 @@ def load_split(
     batches = (
         tf.data.TFRecordDataset(files, compression_type="GZIP")
         .batch(images_at_once(image_shape, _DECODE_BATCH))
-        .map(to_features, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(to_features, num_parallel_calls=usable_cpus(), deterministic=True)
     )
     store = store or ImageStore()
     loaded = []
-    for images, *others in batches.as_numpy_iterator():
+    for images, *others in _untuned(batches).as_numpy_iterator():
         store.append(images)
         loaded.append(others)
     if not loaded:
@@ -102,14 +103,14 @@ def load_split(
 def image_batches(split: LabelledImages) -> tf.data.Dataset:
     """All images in their order, float32 [batch, size, size, channels], 0 to 1."""
     rows = tf.data.Dataset.range(len(split)).batch(_evaluation_batch(split))
-    return rows.map(split.reader(), num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+    return _untuned(rows.map(split.reader(), num_parallel_calls=usable_cpus()).prefetch(1))
 
 
 def validation_batches(split: LabelledImages, class_count: int = CLASS_COUNT) -> tf.data.Dataset:
     """All images in their order, with one-hot labels, float32 [batch, class_count]."""
     labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_evaluation_batch(split))
     one_hot = labels.map(lambda batch: tf.one_hot(batch, class_count))
-    return tf.data.Dataset.zip(image_batches(split), one_hot)
+    return _untuned(tf.data.Dataset.zip(image_batches(split), one_hot))
 
 
 def _evaluation_batch(split: LabelledImages) -> int:
@@ -153,12 +154,24 @@ def training_batches(
         batch = _augmented(read(chosen), seeds, hyperparameters)
         return batch, tf.one_hot(tf.gather(labels, chosen), class_count)
 
-    return (
+    batches = (
         tf.data.Dataset.range(first_epoch, hyperparameters.epochs)
         .flat_map(one_epoch)
-        .map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(to_batch, num_parallel_calls=usable_cpus(), deterministic=True)
         .prefetch(_WAITING_BATCHES)
     )
+    return _untuned(batches)
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Switches off what tunes a dataset while it is read.
+
+    Its thread sleeps for up to a minute between looks, and who is done with the dataset may have to
+    wait until it wakes: a training of one epoch took 15 s more every other time.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _augmented(
