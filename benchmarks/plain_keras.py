@@ -37,6 +37,7 @@ from pipeline.modeling.precision import training_policy
 from pipeline.modeling.preprocessing import decode_images, scale_pixels
 from pipeline.settings.config import Config
 from pipeline.settings.hyperparameters import Hyperparameters
+from serving.machine import usable_cpus
 
 _PREDICT_BATCH = 1_000
 
@@ -149,12 +150,16 @@ def batches(train: Split, settings: Hyperparameters, class_count: int) -> tf.dat
 
     order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=settings.seed).repeat()
     pixels, classes = tf.constant(images), tf.constant(labels)
+    # As the pipeline does: the tuner's thread may hold up the end of the training by a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     return (
         order.batch(settings.batch_size)
         .map(lambda chosen: (tf.gather(pixels, chosen), tf.gather(classes, chosen)))
         .enumerate()
-        .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+        .map(augment, num_parallel_calls=usable_cpus())
+        .prefetch(2)
+        .with_options(options)
     )
 
 
