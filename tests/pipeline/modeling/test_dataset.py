@@ -8,7 +8,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from pipeline.modeling.dataset import LabelledImages, load_split, training_batches
+from pipeline.modeling.dataset import (
+    LabelledImages,
+    image_batches,
+    load_split,
+    training_batches,
+    validation_batches,
+)
 from pipeline.settings.hyperparameters import Hyperparameters
 
 
@@ -39,6 +45,15 @@ def test_the_same_seed_gives_the_same_batches(split: LabelledImages) -> None:
     ):
         np.testing.assert_array_equal(images, same_images)
         np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_whoever_is_done_with_a_dataset_waits_for_no_tuner(split: LabelledImages) -> None:
+    datasets = (
+        training_batches(split, Hyperparameters(batch_size=8), class_count=50),
+        validation_batches(split, class_count=50),
+        image_batches(split),
+    )
+    assert [dataset.options().autotune.enabled for dataset in datasets] == [False] * 3
 
 
 def test_another_seed_or_epoch_gives_another_order(split: LabelledImages) -> None:
