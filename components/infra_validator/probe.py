@@ -72,8 +72,12 @@ class Probe:
             calls = self._batches[name] + self._singles[name][:_REST_SINGLES]
             return self._ask(name, calls, client)
 
-        with ThreadPoolExecutor(usable_cpus()) as pool:
+        pool = ThreadPoolExecutor(usable_cpus())
+        try:
             reasons = list(chain.from_iterable(pool.map(ask, self._spec.requests)))
+        finally:
+            # Not waited for: whoever gives up stops the server, and that ends the calls.
+            pool.shutdown(wait=False, cancel_futures=True)
         if reasons:
             raise ModelRefusedError(*reasons)
 

@@ -1,7 +1,7 @@
 """The probe: signatures side by side, and a reason for each that fails."""
 
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any, cast
 
 import numpy as np
@@ -21,12 +21,12 @@ class OwnAnswers:
 
     def __init__(self, model: InProcessModel, calls: list[Call]) -> None:
         self._model = model
-        self._calls = {id(call.request): call for call in calls}
+        self.calls = {id(call.request): call for call in calls}
         self.failures: dict[str, Exception] = {}
         self.barrier: Barrier | None = None
 
     def over_grpc(self, request: Any) -> dict[str, np.ndarray]:
-        call = self._calls[id(request)]
+        call = self.calls[id(request)]
         if self.barrier:
             self.barrier.wait(10)
         if failure := self.failures.get(call.signature):
@@ -93,3 +93,25 @@ def test_a_server_that_does_not_answer_is_asked_again_another_time(
     answers.failures = {"classify": NoAnswerError("UNAVAILABLE: gone")}
     with pytest.raises(MissedOnceError, match=r"Signature classify over gRPC, .*gone"):
         made.ask_all(client(answers))
+
+
+def test_whoever_gives_up_does_not_wait_for_calls_that_hang(
+    asked: tuple[Probe, OwnAnswers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, answers = asked
+    monkeypatch.setattr(probe, "usable_cpus", lambda: 2)
+    has_given_up, ended = Event(), Event()
+    first = next(iter(made._batches))
+
+    def over_grpc(request: Any) -> dict[str, np.ndarray]:
+        if answers.calls[id(request)].signature == first:
+            raise NoAnswerError("UNAVAILABLE: gone")
+        if has_given_up.wait(20):
+            ended.set()
+        raise NoAnswerError("UNAVAILABLE: stopped")
+
+    monkeypatch.setattr(answers, "over_grpc", over_grpc)
+    with pytest.raises(MissedOnceError):
+        made.ask_all(client(answers))
+    has_given_up.set()
+    assert ended.wait(20)
