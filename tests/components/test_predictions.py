@@ -37,7 +37,7 @@ def test_only_what_was_not_asked_before_is_asked(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "count"), [(28, 500), (64, 500), (96, 272), (224, 50), (320, 24), (None, 50)]
+    ("side", "count"), [(4, 500), (28, 500), (64, 95), (96, 50), (224, 50), (2000, 50), (None, 50)]
 )
 def test_fewer_pictures_go_through_at_once_the_larger_they_are(
     side: int | None, count: int
