@@ -110,7 +110,7 @@ def validation_batches(split: LabelledImages, class_count: int = CLASS_COUNT) ->
     """All images in their order, with one-hot labels, float32 [batch, class_count]."""
     labels = tf.data.Dataset.from_tensor_slices(split.labels).batch(_evaluation_batch(split))
     one_hot = labels.map(lambda batch: tf.one_hot(batch, class_count))
-    return _untuned(tf.data.Dataset.zip(image_batches(split), one_hot))
+    return tf.data.Dataset.zip(image_batches(split), one_hot)
 
 
 def _evaluation_batch(split: LabelledImages) -> int:
