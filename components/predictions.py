@@ -42,9 +42,11 @@ def predict(model: Path, examples: Sequence[bytes], signature: str) -> np.ndarra
     missing = [index for index, digest in enumerate(digests) if digest not in rows]
     if missing:
         asked = [examples[index] for index in missing]
-        answers = _ask(model, asked, signature)
-        remember(model, signature, asked, answers)
-        rows = rows | {digests[index]: row for index, row in zip(missing, answers, strict=True)}
+        answers = dict(
+            zip([digests[index] for index in missing], _ask(model, asked, signature), strict=True)
+        )
+        _keep(model, signature, answers)
+        rows = rows | answers
     return np.stack([rows[digest] for digest in digests])
 
 
@@ -52,9 +54,23 @@ def remember(
     model: Path, signature: str, examples: Sequence[bytes], probabilities: np.ndarray
 ) -> None:
     """Keeps what a signature of a model answered: float32 [examples, classes]."""
-    if sum(map(len, _remembered.values())) + len(examples) <= _MOST_REMEMBERED:
-        rows = _remembered.setdefault((str(model), signature), {})
-        rows.update(zip(map(_digest, examples), probabilities, strict=True))
+    _keep(model, signature, dict(zip(map(_digest, examples), probabilities, strict=True)))
+
+
+def call_in_parts(signature: Any, examples: tf.Tensor, at_once: int) -> dict[str, tf.Tensor]:
+    """Returns the outputs of a restored signature for any number of examples.
+
+    Args:
+        signature: its only input is a batch of strings.
+        examples: string [examples].
+        at_once: how many go through the network together.
+    """
+    (argument,) = signature.structured_input_signature[1]
+    parts = [
+        signature(**{argument: examples[begin : begin + at_once]})
+        for begin in range(0, max(1, len(examples)), at_once)
+    ]
+    return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
 
 
 def pictures_at_once(model: Any) -> int:
@@ -81,13 +97,13 @@ def _ask(model: Path, examples: Sequence[bytes], signature: str) -> np.ndarray:
     run = loaded.signatures[signature]
     if PROBABILITIES not in run.structured_outputs:
         raise ValueError(f"signature {signature} of {model} has no output {PROBABILITIES}")
-    (argument,) = run.structured_input_signature[1]
-    count = pictures_at_once(loaded)
-    batches = [
-        run(**{argument: tf.constant(examples[start : start + count])})
-        for start in range(0, len(examples), count)
-    ]
-    return np.concatenate([batch[PROBABILITIES].numpy() for batch in batches])
+    outputs = call_in_parts(run, tf.constant(examples), pictures_at_once(loaded))
+    return outputs[PROBABILITIES].numpy()
+
+
+def _keep(model: Path, signature: str, answers: _Rows) -> None:
+    if sum(map(len, _remembered.values())) + len(answers) <= _MOST_REMEMBERED:
+        _remembered.setdefault((str(model), signature), {}).update(answers)
 
 
 def _digest(example: bytes) -> bytes:

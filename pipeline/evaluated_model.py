@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow_model_analysis.api import model_eval_lib, types
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.predictions import PROBABILITIES, pictures_at_once, remember
+from components.predictions import PROBABILITIES, call_in_parts, pictures_at_once, remember
 
 
 class _Signature:
@@ -26,14 +26,9 @@ class _Signature:
         self._at_once = pictures_at_once(model)
         # TFMA reads the names and shapes of inputs here.
         self.structured_input_signature = signature.structured_input_signature
-        (self._input,) = self.structured_input_signature[1]
 
     def __call__(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        parts = [
-            self._signature(**{self._input: examples[begin : begin + self._at_once]})
-            for begin in range(0, max(1, len(examples)), self._at_once)
-        ]
-        outputs = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+        outputs = call_in_parts(self._signature, examples, self._at_once)
         if PROBABILITIES in outputs:
             answers = outputs[PROBABILITIES].numpy()
             remember(self._path, self._name, list(examples.numpy()), answers)
