@@ -24,7 +24,7 @@ from pipeline.settings.paths import ROOT
 # Where the Dockerfile puts this repository, and the working directory of every step.
 IMAGE_ROOT = "/app"
 
-_COMMAND = ["python", "-m", "orchestration.kubeflow.entry"]
+_COMMAND = ["python", "-m", "orchestration.kubeflow"]
 
 # What these nodes do depends on folders that Kubeflow's cache key does not cover.
 _NEVER_CACHED = ("IdxExampleGen", "ServedModel", "Pusher")

@@ -1,4 +1,4 @@
-"""The command of every container of the compiled pipeline: runs one node's executor.
+"""Runs one node's executor in a container of the compiled pipeline.
 
 TFX's own entry point is made for Vertex AI. On the open-source backend it fails on the log
 artifact, the lost input types and the URIs, and it cannot hand on an output without artifacts.
@@ -7,7 +7,6 @@ artifact, the lost input types and the URIs, and it cannot hand on an output wit
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,3 @@ def _withdrawn(result: execution_result_pb2.ExecutorOutput | None) -> list[str]:
     if result is None:
         return []
     return [name for name, entry in result.output_artifacts.items() if not entry.artifacts]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -83,7 +83,7 @@ def test_every_step_is_a_container_of_the_image_with_our_entry(
     assert len(containers(spec)) == len(NODES)
     for container in containers(spec):
         assert container["image"] == config.kubeflow.image
-        assert container["command"] == ["python", "-m", "orchestration.kubeflow.entry"]
+        assert container["command"] == ["python", "-m", "orchestration.kubeflow"]
         # kfp's local runner replaces that text wherever it finds it.
         assert "python3" not in json.dumps(container)
 
