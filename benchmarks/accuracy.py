@@ -18,15 +18,15 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import tensorflow as tf
 from pydantic import BaseModel
-from scipy.special import softmax
 
 from benchmarks.ingredients import flipped_logits, splits_of
 from benchmarks.training_step import processor
 from data import idx
 from data.fashion_mnist import obtain
 from pipeline.code_revision import code_revision
-from pipeline.modeling.calibration import fit_temperature
+from pipeline.modeling.calibration import class_probabilities, fit_temperature
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages, image_batches
 from pipeline.modeling.determinism import limit_threads
@@ -73,11 +73,12 @@ def _train(hyperparameters: Hyperparameters, data: Path) -> Outcome:
         model = train_model(train, validation, hyperparameters, checkpoint, Path(folder))
         seconds = time.monotonic() - began
     of_validation = flipped_logits(model, image_batches(validation)) / 2
-    temperature = fit_temperature(of_validation, validation.labels)
+    smoothing = hyperparameters.label_smoothing
+    temperature = fit_temperature(of_validation, validation.labels, smoothing)
     images = idx.read_images(data / "t10k-images-idx3-ubyte.gz")[..., None] / np.float32(255)
     labels = idx.read_labels(data / "t10k-labels-idx1-ubyte.gz")
     of_test = flipped_logits(model, image_batches(LabelledImages(images, labels))) / 2
-    probabilities = softmax(of_test / temperature, axis=1)
+    probabilities = class_probabilities(tf.constant(of_test), temperature, smoothing).numpy()
     return Outcome(
         seed=hyperparameters.seed,
         validation=np.mean(of_validation.argmax(1) == validation.labels),

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.vocabulary import write_vocabulary
-from pipeline.modeling.calibration import fit_temperature
+from pipeline.modeling.calibration import class_probabilities, fit_temperature
 from pipeline.modeling.features import CLASS_LABELS, IMAGE, transformed_name
 from pipeline.modeling.preprocessing import scale_pixels
 
@@ -35,6 +35,7 @@ class ServingModule(tf.Module):
         labels: Sequence[str] = CLASS_LABELS,
         *,
         test_time_flip: bool = False,
+        label_smoothing: float = 0.0,
     ) -> None:
         """Wraps a float32 `model` that returns logits.
 
@@ -44,6 +45,7 @@ class ServingModule(tf.Module):
             image_feature: a further name under which clients may send the image in a tf.Example.
             labels: names of the classes, in the order of the logits.
             test_time_flip: whether the mirror image is looked at as well, at twice the cost.
+            label_smoothing: with which the network was trained.
         """
         super().__init__()
         # A tracked Keras model is saved with a second copy of every variable, and TensorFlow
@@ -56,6 +58,7 @@ class ServingModule(tf.Module):
         self._image_features = list(dict.fromkeys([IMAGE, image_feature]))
         self._labels = tf.constant(list(labels))
         self._test_time_flip = test_time_flip
+        self._label_smoothing = label_smoothing
         self._temperature = tf.Variable(1.0, trainable=False, name="temperature")
 
     @property
@@ -79,7 +82,7 @@ class ServingModule(tf.Module):
             The temperature; above 1 for a model that was too sure of itself.
         """
         logits = np.concatenate(list(images.map(self._logits).as_numpy_iterator()))
-        temperature = fit_temperature(logits, labels)
+        temperature = fit_temperature(logits, labels, self._label_smoothing)
         self._temperature.assign(temperature)
         return temperature
 
@@ -131,7 +134,7 @@ class ServingModule(tf.Module):
         return self._probabilities(scale_pixels(images))
 
     def _probabilities(self, scaled: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(self._logits(scaled) / self._temperature)
+        return class_probabilities(self._logits(scaled), self._temperature, self._label_smoothing)
 
     def _logits(self, scaled: tf.Tensor) -> tf.Tensor:
         if not self._test_time_flip:

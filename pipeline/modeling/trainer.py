@@ -112,6 +112,7 @@ def train_and_export(fn_args: FnArgs, strategy: tf.distribute.Strategy | None = 
         config.image_feature,
         config.labels,
         test_time_flip=config.hyperparameters.test_time_flip,
+        label_smoothing=config.hyperparameters.label_smoothing,
     )
     temperature = module.calibrate(image_batches(validation), validation.labels)
     _log.info("calibrated with temperature %.2f", temperature)

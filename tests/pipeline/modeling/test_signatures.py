@@ -166,3 +166,23 @@ def test_the_temperature_is_part_of_what_is_exported(
         images=tf.constant(images, tf.float32)
     )
     assert (answer["probabilities"].numpy().max(1) < before["probabilities"].numpy().max(1)).all()
+
+
+def test_what_label_smoothing_added_is_not_part_of_what_is_exported(
+    images: np.ndarray, transform_output, tmp_path: Path
+) -> None:
+    network = build_model(TINY)
+    modules = (
+        ServingModule(network, transform_output, label_smoothing=smoothing)
+        for smoothing in (0.0, 0.2)
+    )
+    answers = []
+    for number, module in enumerate(modules):
+        export(module, tmp_path / str(number))
+        loaded = tf.saved_model.load(str(tmp_path / str(number)))
+        pixels = tf.constant(images, tf.float32)
+        answer = loaded.signatures["predict_images"](images=pixels)["probabilities"]
+        answers.append(answer.numpy())
+    with_share, without = answers
+    np.testing.assert_array_equal(np.argsort(with_share), np.argsort(without))
+    assert (without.max(axis=1) > with_share.max(axis=1)).all()
