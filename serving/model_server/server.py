@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.machine import usable_cpus
@@ -298,4 +298,9 @@ def _session_config(flags: Flags) -> Any:
     # TensorFlow counts the CPUs it may run on, but not what a container's quota leaves of them.
     if not config.intra_op_parallelism_threads:
         config.intra_op_parallelism_threads = usable_cpus()
+    # TensorFlow rewrites a graph twice before a signature's first answer. The second time changes
+    # next to nothing, and takes a third of the seconds.
+    rewriting = config.graph_options.rewrite_options
+    if not rewriting.meta_optimizer_iterations:
+        rewriting.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     return config
