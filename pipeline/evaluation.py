@@ -86,19 +86,11 @@ def _overall_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConf
     )
     return [
         config_pb2.MetricConfig(class_name="ExampleCount"),
-        config_pb2.MetricConfig(
-            class_name="SparseCategoricalAccuracy", per_slice_thresholds=accuracy
-        ),
+        _metric("SparseCategoricalAccuracy", accuracy),
         _judged("JudgedAccuracy", ACCURACY, settings, of_origin),
-        config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
-        config_pb2.MetricConfig(
-            class_name=class_metrics.ExpectedCalibrationError.__name__,
-            module=class_metrics.__name__,
-            per_slice_thresholds=calibration,
-        ),
-        config_pb2.MetricConfig(
-            class_name="MultiClassConfusionMatrixAtThresholds", config='{"thresholds": [0.0]}'
-        ),
+        _metric("SparseCategoricalCrossentropy"),
+        _metric("ExpectedCalibrationError", calibration),
+        _metric("MultiClassConfusionMatrix"),
     ]
 
 
@@ -106,10 +98,7 @@ def _class_metrics(settings: EvaluationSettings) -> list[config_pb2.MetricConfig
     # Not in every slice: a class may have no image in a small span's held-out part.
     recall = _on(_BASE, _at_least(settings.min_class_recall))
     return [
-        *(
-            config_pb2.MetricConfig(class_name=name, module=class_metrics.__name__)
-            for name in ("ClassPrecision", "ClassRecall", "ClassAUC", "ClassCalibration")
-        ),
+        *map(_metric, ("ClassPrecision", "ClassRecall", "ClassAUC", "ClassCalibration")),
         _judged("JudgedRecall", "recall", settings, recall),
     ]
 
@@ -120,12 +109,20 @@ def _judged(
     settings: EvaluationSettings,
     threshold: config_pb2.PerSliceMetricThreshold,
 ) -> config_pb2.MetricConfig:
-    config = {"name": f"{class_metrics.JUDGED}{metric}", "min_examples": settings.min_images}
+    name = f"{class_metrics.JUDGED}{metric}"
+    return _metric(class_name, [threshold], name=name, min_examples=settings.min_images)
+
+
+def _metric(
+    class_name: str,
+    thresholds: Sequence[config_pb2.PerSliceMetricThreshold] = (),
+    **config: str | int,
+) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(
         class_name=class_name,
         module=class_metrics.__name__,
         config=json.dumps(config),
-        per_slice_thresholds=[threshold],
+        per_slice_thresholds=thresholds,
     )
 
 

@@ -1,8 +1,9 @@
 """TFMA metrics of a classifier, for all classes in one pass over the examples.
 
 TFMA's own Precision, Recall, AUC and Calibration, binarized, look at every example once for each
-class, metric and slice, in Python: 35 s for 10,000 examples of ten classes. These share one
-histogram of the predictions, which takes in a thousand examples at a time.
+class, metric and slice, in Python: 35 s for 10,000 examples of ten classes; Keras' metrics and the
+confusion matrix look once more each. These share one histogram of the predictions, which takes in a
+thousand examples at a time.
 
 A class counts as predicted where it is the most probable one, as in a confusion matrix; TFMA's
 Precision and Recall count it above a probability of 0.5. AUC and calibration are TFMA's. Examples
@@ -19,6 +20,11 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.metrics.multi_class_confusion_matrix_metrics import (
+    NO_PREDICTED_CLASS_ID,
+    Matrices,
+    MatrixEntryKey,
+)
 from tensorflow_model_analysis.proto import config_pb2
 
 from components.metrics.wilson import wilson_interval
@@ -33,6 +39,8 @@ _BINS = 10_000
 _CONFIDENCE_BINS = 15
 _BATCH = 1_000
 _POSITIVE, _NEGATIVE = 0, 1
+# As Keras clips probabilities before it takes their logarithm.
+_LEAST_PROBABILITY = 1e-7
 
 Array = npt.NDArray[np.float64]
 # label (one number), predictions (one for each class).
@@ -50,6 +58,7 @@ class Histogram:
             the last column counts examples for which no class has a probability above 0.
         confidence: by bins of the highest probability, of equal width, [2 (its sum, the number of
             examples whose class was the most probable one), 15].
+        cross_entropy: the summed negative logarithm of the label's probability.
     """
 
     def __init__(self, classes: int) -> None:
@@ -57,6 +66,7 @@ class Histogram:
         self.predicted: Array = np.zeros(classes)
         self.confusion: Array = np.zeros((classes, classes + 1))
         self.confidence: Array = np.zeros((2, _CONFIDENCE_BINS))
+        self.cross_entropy = 0.0
 
     def add(self, rows: list[_Row]) -> None:
         """Takes in examples."""
@@ -73,6 +83,8 @@ class Histogram:
         of_confidence = np.minimum((highest * _CONFIDENCE_BINS).astype(int), _CONFIDENCE_BINS - 1)
         np.add.at(self.confidence, (0, of_confidence), highest)
         np.add.at(self.confidence, (1, of_confidence), first == labels)
+        of_labels = predictions[np.arange(len(labels)), labels]
+        self.cross_entropy -= float(np.log(np.clip(of_labels, _LEAST_PROBABILITY, 1.0)).sum())
 
     def merge(self, other: "Histogram") -> None:
         """Takes in what another one has seen."""
@@ -80,6 +92,7 @@ class Histogram:
         self.predicted += other.predicted
         self.confusion += other.confusion
         self.confidence += other.confidence
+        self.cross_entropy += other.cross_entropy
 
 
 class _Accumulator:
@@ -174,9 +187,9 @@ def _ratio(part: float, whole: float) -> float:
 
 
 class _HistogramMetric(metric_types.Metric):
-    """A number read from the histogram."""
+    """What is read from the histogram, a number in most cases."""
 
-    def __init__(self, name: str, read: Callable[[Histogram, int | None], float]) -> None:
+    def __init__(self, name: str, read: Callable[[Histogram, int | None], Any]) -> None:
         def create(
             name: str,
             eval_config: config_pb2.EvalConfig | None = None,
@@ -188,7 +201,7 @@ class _HistogramMetric(metric_types.Metric):
             key = metric_types.MetricKey(name, model_name, output_name, sub_key)
             class_id = sub_key.class_id if sub_key else None
 
-            def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, float]:
+            def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[Any, Any]:
                 histogram = metrics[of_all_classes]
                 return {key: float("nan") if histogram is None else read(histogram, class_id)}
 
@@ -241,6 +254,42 @@ class JudgedRecall(_ClassMetric):
             return 1.0 if too_few else _recall(histogram, class_id)
 
         super().__init__(name, judged)
+
+
+class SparseCategoricalAccuracy(_HistogramMetric):
+    """Share of the examples whose class is the most probable one, as in Keras."""
+
+    def __init__(self, name: str = "sparse_categorical_accuracy") -> None:
+        """Names the metric."""
+        super().__init__(name, lambda of, _: _ratio(of.confusion.trace(), of.confusion.sum()))
+
+
+class SparseCategoricalCrossentropy(_HistogramMetric):
+    """The mean negative logarithm of the probability of an example's class, as in Keras."""
+
+    def __init__(self, name: str = "sparse_categorical_crossentropy") -> None:
+        """Names the metric."""
+        super().__init__(name, lambda of, _: _ratio(of.cross_entropy, of.confusion.sum()))
+
+
+class MultiClassConfusionMatrix(_HistogramMetric):
+    """How many examples of each class are predicted as which; as TFMA writes and shows it."""
+
+    def __init__(self, name: str = "multi_class_confusion_matrix_at_thresholds") -> None:
+        """Names the metric."""
+
+        def matrix(histogram: Histogram, _: int | None) -> Matrices:
+            columns = [*range(len(histogram.confusion)), NO_PREDICTED_CLASS_ID]
+            return Matrices(
+                {
+                    0.0: {
+                        MatrixEntryKey(label, columns[column]): histogram.confusion[label, column]
+                        for label, column in np.argwhere(histogram.confusion).tolist()
+                    }
+                }
+            )
+
+        super().__init__(name, matrix)
 
 
 class JudgedAccuracy(_HistogramMetric):

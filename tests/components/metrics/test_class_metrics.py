@@ -52,6 +52,22 @@ def evaluate(
     return found
 
 
+def of_everything(
+    data: pd.DataFrame, *metrics: config_pb2.MetricConfig
+) -> dict[tuple, dict[str, dict]]:
+    """The values that are of no single class, by slice and name."""
+    slices = [config_pb2.SlicingSpec()]
+    if "origin" in data:
+        slices.append(config_pb2.SlicingSpec(feature_keys=["origin"]))
+    config = config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
+        slicing_specs=slices,
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
+    )
+    results = tfma.analyze_raw_data(data, config).slicing_metrics
+    return {slice_key: outputs[""][""] for slice_key, outputs in results}
+
+
 def predictions(count: int, labels: np.ndarray, seed: int) -> list[list[float]]:
     random = np.random.default_rng(seed)
     logits = random.normal(size=(count, CLASSES)) + 1.5 * np.eye(CLASSES)[labels]
@@ -80,6 +96,41 @@ def test_area_and_calibration_are_those_of_tfmas_own_metrics(data: pd.DataFrame)
             if class_id == 2 and slice_key == (("origin", "span-1"),):
                 continue
             assert ours[slice_key][class_id] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_read_of_all_classes_is_what_keras_and_tfma_compute(data: pd.DataFrame) -> None:
+    ours = of_everything(
+        data,
+        metric("SparseCategoricalAccuracy"),
+        metric("SparseCategoricalCrossentropy"),
+        metric("MultiClassConfusionMatrix"),
+    )
+    theirs = of_everything(
+        data,
+        metric("SparseCategoricalAccuracy", ""),
+        metric("SparseCategoricalCrossentropy", ""),
+        metric("MultiClassConfusionMatrixAtThresholds", "", thresholds=[0.0]),
+    )
+    assert len(theirs) == 3
+    assert ours.keys() == theirs.keys()
+    for slice_key, expected in theirs.items():
+        assert ours[slice_key].keys() == expected.keys()
+        for name, value in expected.items():
+            if "doubleValue" in value:
+                value = {"doubleValue": pytest.approx(value["doubleValue"], abs=1e-5)}
+            assert ours[slice_key][name] == value
+
+
+def test_a_network_that_diverged_has_predicted_nothing() -> None:
+    nothing = pd.DataFrame({"label": [0, 1], "prediction": [[float("nan")] * 2] * 2})
+    (of_all,) = of_everything(
+        nothing, metric("SparseCategoricalAccuracy"), metric("MultiClassConfusionMatrix")
+    ).values()
+    assert of_all["sparse_categorical_accuracy"]["doubleValue"] == 0
+    (matrix,) = of_all["multi_class_confusion_matrix_at_thresholds"][
+        "multiClassConfusionMatrixAtThresholds"
+    ]["matrices"]
+    assert [entry["predictedClassId"] for entry in matrix["entries"]] == [-1, -1]
 
 
 def test_a_class_is_predicted_where_it_is_the_most_probable_one(data: pd.DataFrame) -> None:
