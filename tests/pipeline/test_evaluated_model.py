@@ -1,6 +1,9 @@
 """A model as Evaluator calls it: Examples by position, answers as by name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -26,6 +29,17 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@contextmanager
+def calls_of(signature: Any) -> Iterator[mock.Mock]:
+    """Records how the restored signature behind `signature` is called."""
+    restored = mock.Mock(
+        wraps=signature._signature,
+        structured_input_signature=signature._signature.structured_input_signature,
+    )
+    with mock.patch.object(signature, "_signature", restored):
+        yield restored
+
+
 @pytest.mark.parametrize("has_baseline", [False, True])
 def test_a_signature_is_called_by_name(saved: Path, has_baseline: bool) -> None:
     config = eval_config(EvaluationSettings(), has_baseline=has_baseline)
@@ -34,7 +48,7 @@ def test_a_signature_is_called_by_name(saved: Path, has_baseline: bool) -> None:
         assert shared.model_name == spec.name
         assert shared.is_baseline == spec.is_baseline
         signature = shared.model_loader.load().signatures[EVALUATED_SIGNATURE]
-        with mock.patch.object(signature, "_signature", wraps=signature._signature) as restored:
+        with calls_of(signature) as restored:
             answer = signature(tf.constant([b"a", b"four"]))
         assert answer["probabilities"].numpy().tolist() == [1, 4]
         (call,) = restored.call_args_list
@@ -47,7 +61,7 @@ def test_few_examples_go_through_the_network_at_once(saved: Path) -> None:
     shared = custom_eval_shared_model(str(saved), "", config)
     signature = shared.model_loader.load().signatures[EVALUATED_SIGNATURE]
     examples = [b"x" * count for count in range(101)]
-    with mock.patch.object(signature, "_signature", wraps=signature._signature) as restored:
+    with calls_of(signature) as restored:
         answer = signature(tf.constant(examples))
     assert answer["probabilities"].numpy().tolist() == list(range(len(examples)))
     sizes = [len(call.kwargs["examples"]) for call in restored.call_args_list]
