@@ -39,14 +39,16 @@ def predict(model: Path, examples: Sequence[bytes], signature: str) -> np.ndarra
     """
     digests = [_digest(example) for example in examples]
     rows = _remembered.get((str(model), signature), {})
-    missing = [index for index, digest in enumerate(digests) if digest not in rows]
+    missing = {
+        digest: example
+        for digest, example in zip(digests, examples, strict=True)
+        if digest not in rows
+    }
     if missing:
-        asked = [examples[index] for index in missing]
-        answers = dict(
-            zip([digests[index] for index in missing], _ask(model, asked, signature), strict=True)
-        )
-        _keep(model, signature, answers)
-        rows = rows | answers
+        answers = _ask(model, list(missing.values()), signature)
+        answered = dict(zip(missing, answers, strict=True))
+        _keep(model, signature, answered)
+        rows = rows | answered
     return np.stack([rows[digest] for digest in digests])
 
 

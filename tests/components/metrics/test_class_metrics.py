@@ -167,15 +167,8 @@ def test_a_slice_is_judged_by_what_its_accuracy_may_be_at_most(data: pd.DataFram
         (len(right) + 1, 1.0),
     ):
         judged = JudgedAccuracy(min_examples=least)
-        config = config_pb2.EvalConfig(
-            model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
-            slicing_specs=[config_pb2.SlicingSpec(feature_keys=["origin"])],
-            metrics_specs=[
-                config_pb2.MetricsSpec(metrics=[metric("JudgedAccuracy", min_examples=least)])
-            ],
-        )
-        found = dict(tfma.analyze_raw_data(data, config).slicing_metrics)
-        value = found[(("origin", "span-1"),)][""][""][judged.name]["doubleValue"]
+        of_slices = of_everything(data, metric("JudgedAccuracy", min_examples=least))
+        value = of_slices[(("origin", "span-1"),)][judged.name]["doubleValue"]
         assert value == pytest.approx(expected)
 
 
@@ -197,13 +190,9 @@ def test_a_network_that_diverged_predicts_no_class() -> None:
 
 
 def calibration_error(probabilities: list[list[float]], labels: list[int]) -> float:
-    config = config_pb2.EvalConfig(
-        model_specs=[config_pb2.ModelSpec(label_key="label", prediction_key="prediction")],
-        metrics_specs=[config_pb2.MetricsSpec(metrics=[metric(ExpectedCalibrationError.__name__)])],
-    )
     data = pd.DataFrame({"label": labels, "prediction": probabilities})
-    ((_, outputs),) = tfma.analyze_raw_data(data, config).slicing_metrics
-    return float(outputs[""][""][CALIBRATION_ERROR]["doubleValue"])
+    (of_all,) = of_everything(data, metric(ExpectedCalibrationError.__name__)).values()
+    return float(of_all[CALIBRATION_ERROR]["doubleValue"])
 
 
 def test_a_model_that_is_right_as_often_as_it_says_has_no_error() -> None:
