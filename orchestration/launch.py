@@ -14,6 +14,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from data.refusal import DataRefused
+from orchestration.interrupt import is_interrupt
 from pipeline.settings.errors import UsageError
 from runs.executions import (
     BLAMED_PROPERTY,
@@ -79,7 +80,7 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
         # The launcher swallows some failures, such as inputs that cannot be resolved.
         return _recorded_outcome(ir, node)
     except BaseException as error:
-        interrupted = _is_interrupt(error)
+        interrupted = is_interrupt(error)
         ended_by = KeyboardInterrupt() if interrupted else error
         with open_metadata(ir) as handle:
             execution = find_execution(handle, node)
@@ -88,15 +89,6 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
         if interrupted:
             raise ended_by from error
         raise
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C or SIGTERM is behind an error; Beam wraps it as it does any other."""
-    while error:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def without_cache(ir: pipeline_pb2.Pipeline, node_ids_: Collection[str]) -> None:

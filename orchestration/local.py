@@ -15,6 +15,7 @@ from data.refusal import DataRefused
 from data.spans import list_incomplete
 from files import lock
 from files.memory import FileMemory
+from orchestration.interrupt import insistent_interrupts
 from orchestration.progress import Progress
 from orchestration.run_metrics import write_run_metrics
 from pipeline.fingerprint import basis_of, node_fingerprints, run_fingerprint
@@ -98,7 +99,8 @@ def run_pipeline(
 def _run_alone(config: Config, result: RunResult, progress: Progress, redo: Redo | None) -> None:
     try:
         history.close_killed_runs(config.runs_dir)
-        _run_or_repeat(config, result, progress, redo)
+        with insistent_interrupts():
+            _run_or_repeat(config, result, progress, redo)
     except DataRefused as refused:
         result.finish(Status.DATA_REFUSED, refused.reasons)
         result.blamed_spans = refused.blamed_spans

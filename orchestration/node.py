@@ -19,6 +19,7 @@ from pathlib import Path
 from data.refusal import DataRefused
 from files import lock
 from orchestration.freshness import check_fresh
+from orchestration.interrupt import insistent_interrupts
 from orchestration.ir import read_ir, read_outline
 from orchestration.progress import Progress
 from orchestration.terminal import redirect_to
@@ -74,6 +75,7 @@ def _run(options: argparse.Namespace, workdir: Path, progress: Progress) -> tupl
         with (
             lock.exclusive(workdir, options.node_id, wait=True),
             lock.shared(workdir, wait=True),
+            insistent_interrupts(),
         ):
             return _run_alone(options, progress)
     except UsageError as error:
