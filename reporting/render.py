@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,9 +13,6 @@ from reporting.page import HistoryPage, Page
 from reporting.sources import sources
 from reporting.verdict import figures_in_brief, verdict
 
-if TYPE_CHECKING:
-    from reporting.traffic.page import TrafficPage
-
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -25,17 +21,14 @@ def render_page(page: Page) -> str:
     # Matplotlib takes half a second to import.
     from reporting import figures
 
-    return (
-        _environment()
-        .get_template("run.html.j2")
-        .render(
-            page=page,
-            result=page.result,
-            verdict=verdict(page.result.status, page.result.version),
-            figures_in_brief=list(figures_in_brief(page)),
-            sections=list(_sections(page)),
-            figures=figures,
-        )
+    return render(
+        "run.html.j2",
+        page=page,
+        result=page.result,
+        verdict=verdict(page.result.status, page.result.version),
+        figures_in_brief=list(figures_in_brief(page)),
+        sections=list(_sections(page)),
+        figures=figures,
     )
 
 
@@ -43,12 +36,12 @@ def render_history(history: HistoryPage) -> str:
     """Returns the history of a workdir as HTML."""
     from reporting import figures
 
-    return _environment().get_template("history.html.j2").render(history=history, figures=figures)
+    return render("history.html.j2", history=history, figures=figures)
 
 
-def render_traffic(page: "TrafficPage") -> str:
-    """Returns the page of live traffic as HTML."""
-    return _environment().get_template("traffic.html.j2").render(page=page)
+def render(template: str, **shown: object) -> str:
+    """Returns a template of this room as HTML, with what it shows."""
+    return _environment().get_template(template).render(shown)
 
 
 def _sections(page: Page) -> Iterator[tuple[str, str]]:

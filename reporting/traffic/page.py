@@ -15,7 +15,7 @@ from pipeline.traffic.drift import FEATURES
 from pipeline.traffic.measures import MEASURES, measure
 from pipeline.traffic.report import TrafficReport, kept_reports
 from pipeline.traffic.statistics import LABEL, WHOLE, decode
-from reporting.render import render_traffic
+from reporting.render import render
 from reporting.traffic import figures
 from reporting.traffic.collect import Collected
 
@@ -75,7 +75,7 @@ def write_page(collected: Collected, config: Config) -> Path:
     """
     path = config.traffic_dir / PAGE_NAME
     page = _page_of(collected, config.traffic_dir / REPORTS)
-    write_whole(path, render_traffic(page))
+    write_whole(path, render("traffic.html.j2", page=page))
     return path
 
 
