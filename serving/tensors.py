@@ -82,6 +82,7 @@ _ENUMS = {kind.dtype: enum for enum, kind in _KINDS.items()}
 # so is what would be made up of many more elements than were sent.
 _MAX_TENSOR_BYTES = 2**31 - 1
 _MAX_FILLED_ELEMENTS = 2**22
+_MAX_REPEATED_BYTES = 2**26
 # numpy's, where TensorFlow has 254.
 _MAX_RANK = 64
 
@@ -159,9 +160,13 @@ def _strings(values: list[bytes], size: int) -> np.ndarray:
     array = np.empty(size, dtype=object)
     if len(values) >= size:
         array[:] = values[:size]
-    else:
-        array[: len(values)] = values
-        array[len(values) :] = values[-1] if values else b""
+        return array
+    last = values[-1] if values else b""
+    # One object here, but TensorFlow has a copy of it in each element.
+    if (size - len(values)) * len(last) > _MAX_REPEATED_BYTES:
+        raise _malformed()
+    array[: len(values)] = values
+    array[len(values) :] = last
     return array
 
 

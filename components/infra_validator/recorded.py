@@ -7,7 +7,7 @@ import numpy as np
 
 from components.infra_validator.requests import Call, ServingRequest
 from components.infra_validator.spec import Method, RecordedRequests, ValidationSpec
-from serving.examples import serialized_examples
+from serving.examples import ContextTooLargeError, serialized_examples
 from serving.tensors import MalformedTensorError, array_from_proto
 from serving.traffic.reading import newest_logs
 
@@ -45,10 +45,10 @@ def _calls(spec: ValidationSpec, recorded: RecordedRequests) -> Iterator[Call]:
 def _inputs(
     request: ServingRequest, names: Mapping[str, Any], method: Method
 ) -> dict[str, np.ndarray]:
-    if method is Method.CLASSIFY:
-        (name,) = names
-        return {name: np.array(serialized_examples(request.input), dtype=object)}
     try:
+        if method is Method.CLASSIFY:
+            (name,) = names
+            return {name: np.array(serialized_examples(request.input), dtype=object)}
         return {key: array_from_proto(value) for key, value in request.inputs.items()}
-    except MalformedTensorError:
+    except (MalformedTensorError, ContextTooLargeError):
         return {}

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.examples import serialized_examples
+from serving.examples import ContextTooLargeError, serialized_examples
 from serving.model_server import signatures as rules
 from serving.model_server.errors import Code, ServingError, invalid_argument
 from serving.model_server.servable import Servable
@@ -42,7 +42,7 @@ def predict(servable: Servable, request: Any, as_content: bool = False) -> Any:
 def classify(servable: Servable, request: Any) -> Any:
     """ClassificationResponse of a ClassificationRequest."""
     signature_name = request.model_spec.signature_name or rules.DEFAULT_SIGNATURE
-    result = servable.classify(signature_name, serialized_examples(request.input))
+    result = servable.classify(signature_name, _examples(request))
     response = classification_pb2.ClassificationResponse()
     _fill_model_spec(response.model_spec, servable, signature_name)
     fill_classification(response.result, result)
@@ -52,7 +52,7 @@ def classify(servable: Servable, request: Any) -> Any:
 def regress(servable: Servable, request: Any) -> Any:
     """RegressionResponse of a RegressionRequest."""
     signature_name = request.model_spec.signature_name or rules.DEFAULT_SIGNATURE
-    values = servable.regress(signature_name, serialized_examples(request.input))
+    values = servable.regress(signature_name, _examples(request))
     response = regression_pb2.RegressionResponse()
     _fill_model_spec(response.model_spec, servable, signature_name)
     fill_regression(response.result, values)
@@ -66,7 +66,7 @@ def multi_inference(servable: Servable, request: Any) -> Any:
         for task in request.tasks
     ]
     _check_tasks(request.tasks, [signature_name for signature_name, _ in tasks])
-    results = servable.multi_inference(tasks, lambda: serialized_examples(request.input))
+    results = servable.multi_inference(tasks, lambda: _examples(request))
     response = inference_pb2.MultiInferenceResponse()
     for (signature_name, _), result in zip(tasks, results, strict=True):
         answer = response.results.add()
@@ -76,6 +76,13 @@ def multi_inference(servable: Servable, request: Any) -> Any:
         else:
             fill_regression(answer.regression_result, result)
     return response
+
+
+def _examples(request: Any) -> list[bytes]:
+    try:
+        return serialized_examples(request.input)
+    except ContextTooLargeError as error:
+        raise invalid_argument(str(error)) from error
 
 
 def _check_tasks(tasks: Any, signature_names: list[str]) -> None:

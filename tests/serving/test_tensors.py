@@ -58,6 +58,7 @@ def test_values_fill_the_shape(proto: Any, expected: Any) -> None:
         tensor(types_pb2.DT_FLOAT, [1] * 65),
         tensor(types_pb2.DT_FLOAT, [2**30], float_val=[1]),
         tensor(types_pb2.DT_STRING, [2**30], string_val=[b"a"]),
+        tensor(types_pb2.DT_STRING, [2**16 + 3], string_val=[b"a", b"b" * 1024]),
         tensor(types_pb2.DT_STRING, [2], tensor_content=b"\x01\x05abb"),
         tensor(types_pb2.DT_STRING, [1], tensor_content=b"\xff\xff\xff\xff\xff\xff"),
         tensor(types_pb2.DT_RESOURCE, [-1]),
@@ -72,6 +73,11 @@ def test_a_malformed_tensor_is_refused_by_its_name(proto: Any) -> None:
         Code.INVALID_ARGUMENT,
         "tensor parsing error: x",
     )
+
+
+def test_a_string_fills_as_much_as_a_request_may_take() -> None:
+    proto = tensor(types_pb2.DT_STRING, [2**16 + 2], string_val=[b"a", b"b" * 1024])
+    assert len(array_from_proto(proto)) == 2**16 + 2
 
 
 def test_an_unknown_rank_counts_for_nothing_as_in_tensorflow() -> None:

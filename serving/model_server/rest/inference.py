@@ -87,7 +87,7 @@ class RestInference:
             with self._servable(route) as servable:
                 return self._knowledge(servable).inputs(signature_name)
 
-        request = _read_quickly(route, body, inputs) or _read(route, body, inputs)
+        request = _read_quickly(route, body, inputs) or _read(route, body, inputs, claim)
         with self._servable(route) as servable:
             return _timed(self._knowledge(servable), servable, _call(route, request, body), request)
 
@@ -148,8 +148,12 @@ def _read_quickly(
     return json_fast_path.read_examples(body)
 
 
-def _read(route: Route, body: bytes, inputs: SignatureInputs) -> PredictBody | ExamplesBody:
-    return read_predict(body, inputs) if route.kind is Kind.PREDICT else read_examples(body)
+def _read(
+    route: Route, body: bytes, inputs: SignatureInputs, claim: Claim
+) -> PredictBody | ExamplesBody:
+    if route.kind is Kind.PREDICT:
+        return read_predict(body, inputs)
+    return read_examples(body, claim.take)
 
 
 def _timed(

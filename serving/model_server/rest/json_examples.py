@@ -6,11 +6,13 @@ result. Source: tensorflow_serving/util/json_tensor.cc.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tensorflow.core.example import example_pb2, feature_pb2
 
+from serving.examples import ContextTooLargeError, context_bytes
 from serving.model_server import deadline
 from serving.model_server.errors import invalid_argument
 from serving.model_server.rest.json_body import (
@@ -31,10 +33,11 @@ class ExamplesBody:
     examples: list[bytes]
 
 
-def read_examples(body: bytes) -> ExamplesBody:
+def read_examples(body: bytes, take_bytes: Callable[[int], None] | None = None) -> ExamplesBody:
     """Reads a classify or regress request; raises ServingError with TensorFlow Serving's text.
 
-    Past the deadline of the call, the error is DEADLINE_EXCEEDED.
+    Past the deadline of the call, the error is DEADLINE_EXCEEDED. `take_bytes` is asked for the
+    memory that a context takes beside every example, before there is any, and may refuse it.
     """
     document = parse(body)
     name = signature_name(document)
@@ -48,6 +51,12 @@ def read_examples(body: bytes) -> ExamplesBody:
         raise format_error(document, "Expecting 'examples' value to be an list/array")
     if not examples:
         raise format_error(document, "'examples' value is an empty array")
+    try:
+        repeated = context_bytes(context, len(examples))
+    except ContextTooLargeError as error:
+        raise invalid_argument(str(error)) from error
+    if take_bytes:
+        take_bytes(repeated)
     # Serialized messages merge when they are joined; the example's features come last and win.
     serialized = []
     for example in examples:

@@ -190,6 +190,24 @@ def test_a_small_body_that_is_many_numbers_is_refused_before_it_is_read(
     assert api.budget.held == 0
 
 
+def test_a_context_that_would_be_copied_into_many_examples_is_refused(
+    core: ServerCore, pool: ThreadPoolExecutor
+) -> None:
+    """335 KB, of which TensorFlow Serving makes 10 GB."""
+    api = RestApi(core, RestOptions(0, 4, max_memory_bytes=64 << 20), pool)
+
+    def classify(context: int, count: int) -> HttpResponse:
+        body = {"context": {"x": "x" * context}, "examples": [{}] * count}
+        return call(api, "POST", "/v1/models/half_plus:classify", json.dumps(body))
+
+    too_large, no_room = classify(160 << 10, 60_000), classify(160 << 10, 500)
+    assert (too_large.status, no_room.status) == (400, 413)
+    assert "is too large for 60000 examples" in error_of(too_large)
+    assert error_of(no_room).startswith("The request needs about ")
+    assert error_of(classify(10, 3)) != ""
+    assert api.budget.held == 0
+
+
 def test_a_body_that_has_no_room_beside_others_is_refused_for_now(
     core: ServerCore, pool: ThreadPoolExecutor
 ) -> None:
