@@ -31,8 +31,11 @@ _MAX_OPEN_CALLS = 20_000
 # A reflection stream is ended after this, and frees its thread; real ones take milliseconds.
 _REFLECTION_SECONDS = 30.0
 
-# What is left of a call without a deadline is infinite; some clients send centuries instead.
+# What is left of a call without a deadline is infinite; some clients send centuries instead. Such a
+# call ends after this: one that ran for ever would keep its place and its version, also when its
+# client has long gone.
 _NO_DEADLINE_SECONDS = 1e6
+_LONGEST_CALL_SECONDS = 600.0
 
 _CHANNEL_ARGUMENTS: dict[str, Any] = {
     "grpc.max_receive_message_length": -1,
@@ -178,9 +181,9 @@ def _answer(path: str, method: Method, serialized: bytes, context: Any) -> Any:
     except message.DecodeError:
         # The status of gRPC's C++ for bytes that are not such a message.
         context.abort(grpc.StatusCode.INTERNAL, "")
-    moment = time.monotonic() + remaining if remaining < _NO_DEADLINE_SECONDS else None
+    seconds = remaining if remaining < _NO_DEADLINE_SECONDS else _LONGEST_CALL_SECONDS
     try:
-        with deadline.at(moment):
+        with deadline.at(time.monotonic() + seconds):
             return method.answer(request)
     except ServingError as error:
         failure = error

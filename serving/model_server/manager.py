@@ -2,8 +2,9 @@
 
 It follows `tensorflow_serving/core/aspired_versions_manager.cc`: one thread takes one action at a
 time (in pools of their own if load or unload threads are asked for), a version in use is unloaded
-only when its last request has been answered. One thing is added: a version that failed for a reason
-that may pass (`errors.may_pass`) is tried again after a while, in ever longer pauses.
+only when its last request has been answered. Two things are added: that wait holds up no other
+version, and one that failed for a reason that may pass (`errors.may_pass`) is tried again after a
+while, in ever longer pauses.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from serving.model_server.version_policy import (
 _logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5.0
+# After this, a version that still has requests to answer is worth a line.
+_LONG_UNLOAD_SECONDS = 30.0
 # Before the next turn after one that went wrong, so that a lasting fault does not take a whole CPU.
 _PAUSE_AFTER_FAULT_SECONDS = 0.2
 
@@ -73,7 +76,9 @@ class ManagerOptions:
 class _Harness:
     """One managed version. `users` counts the requests that hold its servable.
 
-    `is_withdrawn` says that it was taken from what is aspired since. After `attempts` to load it
+    `is_withdrawn` says that it was taken from what is aspired since. While it is UNLOADING, it
+    waits for its last request until `is_closing`, since `unloading_since` (monotonic), None once
+    that was said to be long. After `attempts` to load it
     that failed, the last with `error`, the next one is due at `retry_at` (monotonic), None if there
     will be none; `recovery_pause` is how many seconds lie before it once the retries are used up.
     """
@@ -86,6 +91,8 @@ class _Harness:
     servable: Servable | None = None
     users: int = 0
     is_withdrawn: bool = False
+    is_closing: bool = False
+    unloading_since: float | None = None
     attempts: int = 0
     error: ServingError | None = None
     retry_at: float | None = None
@@ -132,7 +139,6 @@ class Manager:
         self._options = options
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
-        self._unused = threading.Condition(self._lock)
         self._managed: dict[str, dict[int, _Harness]] = {}
         self._serving: dict[tuple[str, int | None], _Harness] = {}
         self._pending: dict[str, AspiredVersions] = {}
@@ -152,7 +158,6 @@ class Manager:
         with self._lock:
             self._stopping = True
             self._wake.notify_all()
-            self._unused.notify_all()
         for pool in (self._load_pool, self._unload_pool):
             if pool:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -215,7 +220,7 @@ class Manager:
         with self._lock:
             harness.users -= 1
             if not harness.users and harness.state is HarnessState.UNLOADING:
-                self._unused.notify_all()
+                self._wake.notify_all()
 
     def _harnesses(self) -> list[_Harness]:
         return [harness for versions in self._managed.values() for harness in versions.values()]
@@ -234,22 +239,27 @@ class Manager:
             self._forget_finished()
             self._take_pending()
             self._end_withdrawn()
-            step = self._due_retry() or self._next_step()
+            self._name_long_unloads()
+            step = self._due_retry() or self._unused() or self._next_step()
             if step is None:
                 if not self._stopping:
-                    self._wake.wait(self._seconds_to_next_retry())
+                    self._wake.wait(self._seconds_to_next_event())
                 return
             action, harness = step
             loading = action is Action.LOAD
+            if not loading and harness.state is HarnessState.READY:
+                self._retire(harness)
+                return
             before = harness.state
             harness.state = HarnessState.LOADING if loading else HarnessState.UNLOADING
+            harness.is_closing = not loading
             perform: Callable[[_Harness], None] = self._load if loading else self._unload
             pool = self._load_pool if loading else self._unload_pool
             if pool:
                 try:
                     pool.submit(self._perform, perform, harness)
                 except BaseException:
-                    harness.state = before
+                    harness.state, harness.is_closing = before, False
                     raise
         if not pool:
             try:
@@ -274,6 +284,7 @@ class Manager:
                 harness.retry_at = time.monotonic() + self._options.recovery_pause_seconds
             elif harness.state is HarnessState.UNLOADING:
                 has_servable = harness.servable is not None
+                harness.is_closing = False
                 harness.state = HarnessState.READY if has_servable else HarnessState.DISABLED
             self._update_serving(harness.name)
             if harness.state is HarnessState.READY:
@@ -304,9 +315,37 @@ class Manager:
             harness.state = HarnessState.NEW
         return None
 
-    def _seconds_to_next_retry(self) -> float | None:
+    def _seconds_to_next_event(self) -> float | None:
         times = [item.retry_at for item in self._harnesses() if item.retry_at is not None]
+        times += [since + _LONG_UNLOAD_SECONDS for _, since in self._waiting()]
         return max(min(times) - time.monotonic(), 0.0) if times else None
+
+    def _waiting(self) -> list[tuple[_Harness, float]]:
+        """The versions that wait for their last requests, and since when."""
+        return [
+            (item, item.unloading_since)
+            for item in self._harnesses()
+            if item.state is HarnessState.UNLOADING and item.unloading_since is not None
+        ]
+
+    def _name_long_unloads(self) -> None:
+        for harness, since in self._waiting():
+            if harness.users and time.monotonic() >= since + _LONG_UNLOAD_SECONDS:
+                harness.unloading_since = None
+                _logger.warning(
+                    "model %s version %d is still loaded: %d requests to it are not answered yet",
+                    harness.name,
+                    harness.version,
+                    harness.users,
+                )
+
+    def _unused(self) -> tuple[Action, _Harness] | None:
+        """A version on its way out whose last request has been answered."""
+        for harness in self._harnesses():
+            waits = harness.state is HarnessState.UNLOADING and not harness.is_closing
+            if waits and not harness.users:
+                return Action.UNLOAD, harness
+        return None
 
     def _forget_finished(self) -> None:
         finished = (HarnessState.NEW, HarnessState.DISABLED, HarnessState.ERROR)
@@ -322,9 +361,15 @@ class Manager:
     def _take_pending(self) -> None:
         for name, wanted in list(self._pending.items()):
             managed = self._managed.setdefault(name, {})
-            # A version that is on its way out comes back only when it is out.
-            if any(not managed[version].is_aspired for version in wanted if version in managed):
+            leaving = [
+                managed[each] for each in wanted if each in managed and not managed[each].is_aspired
+            ]
+            # A version that is on its way out comes back only when it is out, unless a request
+            # holds it there.
+            if not all(self._is_held(each, wanted[each.version]) for each in leaving):
                 continue
+            for harness in leaving:
+                self._take_back(harness)
             del self._pending[name]
             for version, harness in managed.items():
                 harness.is_aspired = version in wanted
@@ -418,14 +463,24 @@ class Manager:
                 "model %s version %d: %s not noted", harness.name, harness.version, state.name
             )
 
+    def _retire(self, harness: _Harness) -> None:
+        """Gives a version to no more requests; it is unloaded once it has answered its last."""
+        harness.state = HarnessState.UNLOADING
+        harness.unloading_since = time.monotonic()
+        self._publish(harness, State.UNLOADING)
+        self._update_serving(harness.name)
+
+    def _is_held(self, harness: _Harness, path: Path) -> bool:
+        """Whether a version on its way out still is what lies at `path`, for a request's sake."""
+        waits = harness.state is HarnessState.UNLOADING and not harness.is_closing
+        return waits and harness.users > 0 and harness.path == path
+
+    def _take_back(self, harness: _Harness) -> None:
+        harness.state = HarnessState.READY
+        self._publish(harness, State.AVAILABLE)
+        self._update_serving(harness.name)
+
     def _unload(self, harness: _Harness) -> None:
-        with self._lock:
-            self._publish(harness, State.UNLOADING)
-            self._update_serving(harness.name)
-            while harness.users and not self._stopping:
-                self._unused.wait()
-            if self._stopping:
-                return
         servable, harness.servable = harness.servable, None
         name, version = harness.name, harness.version
         try:

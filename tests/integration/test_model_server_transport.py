@@ -48,6 +48,7 @@ def entered() -> threading.Event:
 
 @pytest.fixture
 def start(gate: threading.Event, entered: threading.Event) -> Iterator[StartGrpc]:
+    from serving.model_server import deadline
     from serving.model_server.grpc_server import GrpcOptions, GrpcServer
     from serving.model_server.grpc_services import Method
 
@@ -58,6 +59,8 @@ def start(gate: threading.Event, entered: threading.Event) -> Iterator[StartGrpc
             raise ZeroDivisionError("a bug")
         if request == b"refuse":
             raise ServingError(Code.OUT_OF_RANGE, "refused")
+        if request == b"how long":
+            return Echo(str(round(deadline.remaining() or 0)).encode())
         return Echo(request)
 
     servers = []
@@ -73,7 +76,7 @@ def start(gate: threading.Event, entered: threading.Event) -> Iterator[StartGrpc
         server.stop(0)
 
 
-def echo(channel: grpc.Channel, request: bytes = b"hello", timeout: float = 30) -> bytes:
+def echo(channel: grpc.Channel, request: bytes = b"hello", timeout: float | None = 30) -> bytes:
     answer: bytes = channel.unary_unary("/test/Echo")(request, timeout=timeout)
     return answer
 
@@ -105,6 +108,14 @@ def test_errors_become_status_codes(
     with pytest.raises(grpc.RpcError) as refusal:
         echo(channel, request_bytes)
     assert (refusal.value.code(), refusal.value.details()) == (code, details)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, b"600"), (1e9, b"600"), (3600, b"3600")])
+def test_a_call_without_a_deadline_ends_all_the_same(
+    channel: grpc.Channel, timeout: float | None, seconds: bytes
+) -> None:
+    """One that ran for ever would keep its place, also when its client had long gone."""
+    assert echo(channel, b"how long", timeout) == seconds
 
 
 def test_calls_past_the_limit_are_refused_and_the_others_answered(

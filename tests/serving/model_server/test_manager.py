@@ -153,6 +153,72 @@ def test_a_version_in_use_is_unloaded_only_after_its_last_request(
     assert loader.loaded[1].is_closed
 
 
+def test_a_request_that_never_ends_holds_up_no_other_version(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    with manager.handle("m", 1):
+        aspire(manager, 2)
+        eventually(lambda: states(monitor) == {1: State.UNLOADING, 2: State.AVAILABLE})
+        aspire(manager, 3)
+        eventually(lambda: states(monitor)[2] is State.END)
+        assert states(monitor) == {1: State.UNLOADING, 2: State.END, 3: State.AVAILABLE}
+        aspire(manager)
+        eventually(lambda: states(monitor)[3] is State.END)
+    eventually(lambda: states(monitor)[1] is State.END)
+
+
+def test_a_version_rolled_back_to_serves_at_once_though_a_request_holds_it_on_its_way_out(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    with manager.handle("m", 1):
+        aspire(manager, 2)
+        eventually(lambda: states(monitor) == {1: State.UNLOADING, 2: State.AVAILABLE})
+        aspire(manager, 1)
+        eventually(lambda: states(monitor) == {1: State.AVAILABLE, 2: State.END})
+    with manager.handle("m", None) as servable:
+        assert servable.version == 1
+    assert loader.attempts == [1, 2]
+    assert not loader.loaded[1].is_closed
+
+
+def test_a_version_that_lies_elsewhere_now_is_loaded_when_the_held_one_is_out(
+    start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
+) -> None:
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: states(monitor) == {1: State.AVAILABLE})
+    with manager.handle("m", 1):
+        aspire(manager)
+        eventually(lambda: states(monitor) == {1: State.UNLOADING})
+        manager.set_aspired_versions("m", {1: Path("/elsewhere/1")})
+        time.sleep(0.05)
+        assert loader.attempts == [1]
+    eventually(lambda: loader.attempts == [1, 1])
+
+
+def test_a_version_that_requests_hold_for_long_is_named_once(
+    start: Callable[..., Manager], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.model_server.manager._LONG_UNLOAD_SECONDS", 0.05)
+    manager = start()
+    aspire(manager, 1)
+    eventually(lambda: manager.outcome("m") == Outcome(1))
+    with manager.handle("m", 1), manager.handle("m", 1):
+        aspire(manager, 2)
+        eventually(lambda: "still loaded" in caplog.text)
+        aspire(manager, 3)
+        eventually(lambda: manager.outcome("m") == Outcome(3))
+    assert [record.getMessage() for record in caplog.records if "still" in record.message] == [
+        "model m version 1 is still loaded: 2 requests to it are not answered yet"
+    ]
+
+
 def test_a_failed_load_is_retried_then_ends_with_its_error(
     start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
 ) -> None:
@@ -318,8 +384,7 @@ def test_the_outcome_of_a_version_that_is_on_its_way_out_is_that_of_its_return(
         eventually(lambda: states(monitor) == {1: State.UNLOADING})
         assert manager.outcome("m") is None
         aspire(manager, 1)
-        assert manager.outcome("m") is None
-    eventually(lambda: manager.outcome("m") == Outcome(1))
+        eventually(lambda: manager.outcome("m") == Outcome(1))
     assert [state for _, state in monitor.events].count(State.AVAILABLE) == 2
 
 
