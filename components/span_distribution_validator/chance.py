@@ -70,7 +70,10 @@ def of_jensen_shannon(
     """
     random = np.random.default_rng(_SEED)
     shares = np.concatenate([[0.0], np.cumsum(quantiles.counts)])
-    drawn = np.interp(random.random((_DRAWS, count)), shares / shares[-1], quantiles.edges)
+    # One span after the other: all of them at once would be gigabytes for a large one.
+    drawn = (
+        np.interp(random.random(count), shares / shares[-1], quantiles.edges) for _ in range(_DRAWS)
+    )
     distances = np.array([jensen_shannon(_standard(values), baseline) for values in drawn])
     mean, variance = distances.mean(), distances.var()
     if not variance:
