@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from data.folders import is_left_behind, is_utf8, shown
+from files.lines import lines_of
 from files.memory import FileMemory
 from files.whole import write_whole
 
@@ -84,7 +85,7 @@ def defects(folder: Path) -> list[str]:
 def read_sums(folder: Path) -> dict[str, str]:
     """The SHA-256 of every picture that ``SHA256SUMS`` names; raises OSError or ValueError."""
     sums = {}
-    for line in (folder / SUMS).read_text("utf-8", "surrogateescape").splitlines():
+    for line in lines_of((folder / SUMS).read_text("utf-8", "surrogateescape")):
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or not name:
             raise ValueError(f"{line!r} is not a line of sha256sum")

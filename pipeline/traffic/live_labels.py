@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from data.class_names import plain
 from data.refusal import DataRefused
+from files.lines import lines_of
 from files.whole import write_whole
 from pipeline.settings.config import Config
 from pipeline.traffic.report import LiveAccuracy
@@ -75,7 +76,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         for row in reader:
             yield reader.line_num, row
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if line.strip():
             try:
                 found = json.loads(line)
@@ -130,7 +131,7 @@ def kept_labels(folder: Path) -> list[LiveLabel]:
     """Returns the labels that are kept; a line that is none is passed over."""
     found = []
     path = folder / _FILE
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in lines_of(path.read_text()) if path.is_file() else ():
         try:
             found.append(LiveLabel.model_validate_json(line))
         except ValidationError:

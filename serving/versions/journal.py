@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field, ValidationError
 
+from files.lines import lines_of
 from serving.versions.store import VersionStore
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def read_entries(store: VersionStore) -> list[Entry]:
 
 def _entries(store: VersionStore) -> Iterator[Entry]:
     try:
-        lines = (store.storage.read(_FILE) or "").splitlines()
+        lines = lines_of(store.storage.read(_FILE) or "")
     except store.storage.unreadable as error:
         logger.warning("%s cannot be read: %s", store.storage.uri(_FILE), error)
         return

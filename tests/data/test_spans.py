@@ -131,6 +131,11 @@ def test_pictures_become_a_span_once_whatever_they_are_called(tmp_path: Path) ->
     assert spans.list_spans(tmp_path / "spans") == [1, 2]
 
 
+def test_a_picture_may_be_called_what_looks_like_the_end_of_a_line(tmp_path: Path) -> None:
+    _write_pictures(tmp_path / "1", prefix="a\u2028b\x85c")
+    assert spans.list_spans(tmp_path) == [1]
+
+
 def test_a_span_of_pictures_that_is_still_copied_is_not_complete_yet(tmp_path: Path) -> None:
     _write_pictures(tmp_path / "made")
     folder = tmp_path / "spans"

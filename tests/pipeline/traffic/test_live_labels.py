@@ -23,8 +23,10 @@ CLASSES = ("T-shirt/top", "Bag")
         "request_id,label\na,Bag\nb,t-shirt_top\n",
         "\ufefflabel,note,request_id\r\nBag,,a\r\nT-shirt/top,x,b\r\n",
         '{"request_id": "a", "label": "Bag"}\n\n{"request_id": "b", "label": "T-shirt/top"}',
+        '{"request_id": "a", "label": "Bag", "note": "\u2028"}\n'
+        '{"request_id": "b", "label": "T-shirt/top"}',
     ],
-    ids=["csv", "spreadsheet", "jsonl"],
+    ids=["csv", "spreadsheet", "jsonl", "jsonl with other ends of lines"],
 )
 def test_both_forms_are_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels").write_text(text)
