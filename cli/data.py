@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cli.options import ConfigFile, Json, Overrides, Preset, Workdir, examples
+from files.paths import resolved
 from pipeline.settings.errors import UsageError
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def prepare(
     for value, kind, option in ((color, Color, "--color"), (fit, Fit, "--fit")):
         if value not in list(kind):
             raise UsageError(f"{option} is one of {', '.join(kind)}, not {value}")
-    root = output.expanduser().resolve()
+    root = resolved(output)
     target = Target(
         root,
         name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name),

@@ -84,11 +84,12 @@ def edge_of(
     settings: "Config", rest: str, grpc: str, host: str, port: int, grpc_port: int
 ) -> "Edge":
     """Returns the edge of the settings in front of a server, `host:port` of its REST and gRPC."""
+    from files.paths import resolved
     from serving.edge.values import Edge
     from serving.launch.base import free_ports
 
-    def resolved(path: Path | None) -> Path | None:
-        return path.expanduser().resolve() if path else None
+    def given(path: Path | None) -> Path | None:
+        return resolved(path) if path else None
 
     chosen = settings.edge
     return Edge(
@@ -100,10 +101,10 @@ def edge_of(
         host=host,
         port=port,
         grpc_port=grpc_port,
-        certificate=resolved(chosen.certificate),
-        key=resolved(chosen.key),
-        tokens=resolved(chosen.tokens),
-        passwords=resolved(chosen.passwords),
+        certificate=given(chosen.certificate),
+        key=given(chosen.key),
+        tokens=given(chosen.tokens),
+        passwords=given(chosen.passwords),
         max_body_megabytes=chosen.max_body_megabytes,
         requests_per_second=chosen.requests_per_second,
         burst=chosen.burst,

@@ -12,6 +12,7 @@ import typer
 
 from cli import judge
 from cli.options import ConfigFile, Json, Overrides, Workdir, examples
+from files.paths import resolved
 from pipeline.settings.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def export(
     Move what is wrong into the right folder, remove what is nothing, then `data ingest` the folder.
     """
     settings = _settings(workdir, config, overrides)
-    folder = output.expanduser().resolve()
+    folder = resolved(output)
     terminal = _quiet(settings)
     try:
         from pipeline.traffic.answers import answers_to

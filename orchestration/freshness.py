@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from files.paths import resolved
 from orchestration.ir import read_outline
 from pipeline.fingerprint import NODES, TUNING_NODES, Dependencies, module_digests
 from pipeline.settings.config import Config
@@ -59,7 +60,7 @@ class SettingsFile(BaseModel):
         """
         values = dict(_leaves(read_settings_file(path)))
         digests = {name: _digest(values[name]) for name in sorted(values)}
-        return cls(path=path.expanduser().resolve(), values=digests)
+        return cls(path=resolved(path), values=digests)
 
     def changes(self) -> list[str]:
         """Returns which settings are not as they were; raises as `read`."""

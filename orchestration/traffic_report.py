@@ -3,6 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
+from files.paths import resolved
 from files.whole import write_whole
 from orchestration.schedule.model_log import ModelLog
 from orchestration.schedule.webhook import Webhook
@@ -73,7 +74,7 @@ def _announce(config: Config, report: TrafficReport) -> None:
     try:
         webhook = Webhook(
             settings.webhook,
-            template and template.expanduser().resolve(),
+            template and resolved(template),
             config.workdir / "schedule" / "unsent",
             ModelLog(logger, report.model),
         )

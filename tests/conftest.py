@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -55,3 +56,15 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     workdir = tmp_path_factory.mktemp("smoke") / "var"
     arguments = ("--preset", "smoke", "--workdir", str(workdir), "--model-server", "embedded")
     return SmokeRun(workdir, arguments, run_runner(*arguments, "--json"))
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of a user that its system does not know, in a container started with a number."""
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)

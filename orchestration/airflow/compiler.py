@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tfx.orchestration.data_types import RuntimeParameter
 
+from files.paths import resolved
 from files.whole import write_whole
 from orchestration.airflow.plan import plan_of
 from orchestration.compiler import compile_pipeline
@@ -29,7 +30,7 @@ def compile_airflow(config: Config, output: Path, settings_file: Path | None = N
     """
     # Without dots, lest one model's plan be the compiled pipeline of another one.
     name = pipeline_name(config.serving.model_name).replace("-", "_")
-    folder = output.expanduser().resolve()
+    folder = resolved(output)
     dag, plan, pipeline = (folder / f"{name}{suffix}" for suffix in (".py", ".json", ".ir.json"))
     ir = compile_pipeline(config, last_span=RuntimeParameter(LAST_SPAN_PARAMETER, int))
     origin = origin_of(config, Orchestrator.AIRFLOW, node_ids(ir), settings_file)

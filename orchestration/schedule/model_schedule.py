@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.layout import spans_folder
+from files.paths import resolved
 from orchestration.schedule.attempt import Attempt
 from orchestration.schedule.clock import SYSTEM_CLOCK, Clock
 from orchestration.schedule.cron import Cron
@@ -86,7 +87,7 @@ class ModelSchedule:
             template = self._settings.webhook_template
             self.webhook = Webhook(
                 self._settings.webhook,
-                template and template.expanduser().resolve(),
+                template and resolved(template),
                 self._folder / "unsent",
                 self._log,
             )

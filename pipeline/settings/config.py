@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from data.layout import base_folder
+from files.paths import resolved
 from pipeline.modeling.features import CLASS_LABELS, ImageFormat
 from pipeline.settings.base import Settings
 from pipeline.settings.beam import BeamSettings
@@ -51,7 +52,7 @@ class Config(Settings):
     def data_root(self) -> Path:
         """The folder with `base/` and `spans/`."""
         if self.data.root:
-            return self.data.root.expanduser().resolve()
+            return resolved(self.data.root)
         return SAMPLE_DATA if self.data.sample else self.workdir / "data"
 
     @property
@@ -63,7 +64,7 @@ class Config(Settings):
     def schema_file(self) -> Path:
         """The schema that the examples are validated with."""
         given = self.data.schema_file
-        return given.expanduser().resolve() if given else SCHEMA_FILE
+        return resolved(given) if given else SCHEMA_FILE
 
     @property
     def image_format(self) -> ImageFormat:
@@ -89,7 +90,7 @@ class Config(Settings):
     def serving_dir(self) -> Path:
         """The model's base path, unless that is a URI: its versions are the numbered folders."""
         if self.push.destination and not self.pushes_to_uri:
-            return Path(self.push.destination).expanduser().resolve()
+            return resolved(Path(self.push.destination))
         return self.workdir / "serving" / self.serving.model_name
 
     @property
@@ -103,7 +104,7 @@ class Config(Settings):
     def signing_key(self) -> Path | None:
         """The private key that signs what is pushed."""
         given = self.push.sign_with
-        return given.expanduser().resolve() if given else None
+        return resolved(given) if given else None
 
     @property
     def pushes_to_uri(self) -> bool:
@@ -119,7 +120,7 @@ class Config(Settings):
     def recordings_dir(self) -> Path:
         """Where what clients asked is recorded."""
         given = self.traffic.directory
-        return given.expanduser().resolve() if given else self.workdir / "traffic" / "recorded"
+        return resolved(given) if given else self.workdir / "traffic" / "recorded"
 
     @property
     def traffic_dir(self) -> Path:

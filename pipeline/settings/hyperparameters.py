@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt, field_validator
 
+from files.paths import resolved
 from pipeline.settings.base import Settings
 
 
@@ -117,4 +118,4 @@ class Hyperparameters(Settings):
     @field_validator("weights")
     @classmethod
     def _wherever_the_run_is_from(cls, file: Path | None) -> Path | None:
-        return file.expanduser().resolve() if file else None
+        return resolved(file) if file else None

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
+from files.paths import resolved
 from pipeline.settings.config import Config
 from pipeline.settings.errors import UsageError
 from pipeline.settings.network import check_network
@@ -67,7 +68,7 @@ def load_config(
     if not config.schema_file.is_file():
         raise UsageError(f"data.schema_file: there is no file {config.schema_file}")
     check_network(config.training, config.data.image_size)
-    return config.model_copy(update={"workdir": config.workdir.expanduser().resolve()})
+    return config.model_copy(update={"workdir": resolved(config.workdir)})
 
 
 def _sources(

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from files.paths import resolved
 from serving.addresses import is_loopback
 from serving.launch.base import ServerMissingError
 
@@ -78,10 +79,10 @@ def plain_no(image: str, seconds: int) -> str | None:
 def _names_an_engine() -> bool:
     if os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
         return True
-    folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
     try:
+        folder = resolved(Path(os.environ.get("DOCKER_CONFIG") or "~/.docker"))
         return "currentContext" in json.loads((folder / "config.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
         return True

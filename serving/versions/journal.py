@@ -6,6 +6,7 @@ Tuesday, who took one back, and why.
 
 import getpass
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -36,7 +37,12 @@ class Action(StrEnum):
 
 def who() -> str:
     """Names the user and the machine of this process."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a user that its system does not know.
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 class Entry(BaseModel):

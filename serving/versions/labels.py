@@ -127,9 +127,10 @@ def move_label(
             _check_served(store, version)
             state.labels[label] = version
         state.leaving = [previous] if previous is not None and previous != version else []
-        _write(store, state)
         action = Action.UNLABELLED if version is None else Action.LABELLED
-        write_entry(store, Entry(action=action, version=version, label=label, before=previous))
+        entry = Entry(action=action, version=version, label=label, before=previous)
+        _write(store, state)
+        write_entry(store, entry)
     logger.info("label %s moved from version %s to %s", label, previous, version)
     return state
 

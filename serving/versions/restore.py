@@ -20,6 +20,7 @@ def restore(store: VersionStore, version: int, reason: str) -> None:
     Raises:
         UnknownVersionError: there is no such version, or it was not rolled back.
     """
+    entry = Entry(action=Action.RESTORED, version=version, reason=reason)
     with store.storage.lock():
         found = store.get(version)
         if found is None or found.state is not VersionState.ROLLED_BACK:
@@ -33,6 +34,6 @@ def restore(store: VersionStore, version: int, reason: str) -> None:
             # First, because a version that is there must not have a record that refuses it.
             store.write_record(found.record.model_copy(update={"rolled_back": None}))
         store.bring_back(found)
-        write_entry(store, Entry(action=Action.RESTORED, version=version, reason=reason))
+        write_entry(store, entry)
         refresh_config(store)
     logger.warning("restored version %d: %s", version, reason)

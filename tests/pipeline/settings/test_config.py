@@ -111,6 +111,12 @@ def test_what_is_pushed_to_is_in_the_workdir_or_wherever_it_is_said(tmp_path: Pa
     assert load_config(overrides=[f"push.destination={bucket}"]).serving_base == bucket
 
 
+def test_a_home_that_nobody_knows_is_no_place_to_push_to(tmp_path: Path, nobody: None) -> None:
+    config = load_config(workdir=tmp_path, overrides=["push.destination=~/models/shop"])
+    with pytest.raises(NotADirectoryError, match="home"):
+        _ = config.serving_dir
+
+
 def undescribed(settings: BaseModel, section: str = "") -> list[str]:
     """The settings that do not say what they are for."""
     names = []

@@ -264,3 +264,13 @@ def test_the_default_engine_is_taken_where_it_has_the_image(
     start(FakeEngine(tmp_path), place)
     monkeypatch.setattr(engine_module, "_DEFAULT_SOCKET", place)
     assert engine_module.plain_no(IMAGE, 5) is None
+
+
+def test_a_user_without_a_home_has_configured_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nobody: None
+) -> None:
+    monkeypatch.delenv("DOCKER_CONFIG")
+    monkeypatch.setattr(engine_module, "_DEFAULT_SOCKET", tmp_path / "none")
+    choice = selection.choose_server(ServerKind.AUTO, IMAGE)
+    assert choice.kind is ServerKind.EMBEDDED
+    assert "there is no" in choice.why
