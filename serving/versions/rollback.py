@@ -1,7 +1,8 @@
 """Going back: the bad version is renamed, and a server falls back to the one before it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,6 +47,8 @@ def roll_back(
         UnknownVersionError: there is no such version, or none to go back to.
     """
     bad, left = _choose(store, version, allow_last)
+    # Made before anything is changed: it must not be missing for want of who did it.
+    entry = Entry(action=Action.ROLLED_BACK, version=bad.number, reason=reason)
     if bad.record is not None:
         wait_until_settled([bad.record.pushed_at])
     before = next((number for number in left if number < bad.number), max(left, default=None))
@@ -53,15 +56,26 @@ def roll_back(
     with store.storage.lock():
         bad, left = _choose(store, bad.number, allow_last)
         serving = max(left, default=None)
-        if bad.record is not None:
-            note = RollbackNote(at=datetime.now(UTC), reason=reason, to_version=serving)
-            store.write_record(bad.record.model_copy(update={"rolled_back": note}))
-        store.retire(bad)
-        entry = Entry(action=Action.ROLLED_BACK, version=bad.number, reason=reason)
+        note = RollbackNote(at=datetime.now(UTC), reason=reason, to_version=serving)
+        with _noted(store, bad, note):
+            store.retire(bad)
         write_entry(store, entry)
         refresh_config(store)
     logger.warning("rolled back version %d, now serving %s: %s", bad.number, serving, reason)
     return Rollback(bad.number, serving)
+
+
+@contextmanager
+def _noted(store: VersionStore, bad: Version, note: RollbackNote) -> Iterator[None]:
+    """Has the record say so before a version is taken back, and no longer if that fails."""
+    if bad.record is not None:
+        store.write_record(bad.record.model_copy(update={"rolled_back": note}))
+    try:
+        yield
+    except store.storage.errors:
+        if bad.record is not None:
+            store.write_record(bad.record)
+        raise
 
 
 def _choose(

@@ -151,7 +151,10 @@ class VersionStore:
         """Renames a served version so that servers let go of it."""
         if version.directory is None:
             raise ValueError(f"version {version.number} has no directory")
-        self.storage.rename(_name_in(version.directory), f"{version.number}{ROLLED_BACK_SUFFIX}")
+        retired = f"{version.number}{ROLLED_BACK_SUFFIX}"
+        # A version that was put back by copying it has left itself behind.
+        self.storage.remove(retired)
+        self.storage.rename(_name_in(version.directory), retired)
 
     def bring_back(self, version: Version) -> None:
         """Renames a rolled-back version so that servers load it again."""

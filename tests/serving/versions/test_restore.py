@@ -1,5 +1,8 @@
 """Taking a rollback back, and who did what to the versions."""
 
+import errno
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +11,10 @@ import pytest
 from serving.versions.journal import Action, read_entries
 from serving.versions.labels import UnknownVersionError, move_label
 from serving.versions.publish import PushStatus, publish
-from serving.versions.record import Pushed
+from serving.versions.record import Pushed, checksums_of
 from serving.versions.restore import restore
 from serving.versions.rollback import roll_back
-from serving.versions.store import VersionStore
+from serving.versions.store import VersionState, VersionStore
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +114,83 @@ def test_a_damaged_journal_costs_its_lines_and_no_verb(
     roll_back(store, second, "bad")
     assert [entry.action for entry in read_entries(store)] == [Action.ROLLED_BACK]
     assert "journal.jsonl" in caplog.text
+
+
+def test_the_journal_of_a_user_whom_the_system_does_not_know_names_a_number(
+    store: VersionStore, push: Callable[[str], int], nobody: None
+) -> None:
+    push("a")
+    roll_back(store, push("b"), "bad")
+    assert read_entries(store)[-1].who.startswith(f"uid {os.getuid()}@")
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_who_cannot_be_named_has_changed_nothing(
+    store: VersionStore, push: Callable[[str], int], monkeypatch: pytest.MonkeyPatch, undo: bool
+) -> None:
+    push("a")
+    second = push("b")
+    move_label(
+        store, "stable", second, model_name="m", base_path=None, wait_until_loaded=lambda _: None
+    )
+    if undo:
+        roll_back(store, second, "bad")
+    before = checksums_of(Path(store.storage.base))
+    monkeypatch.setattr("socket.gethostname", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        (restore if undo else roll_back)(store, second, "bad")
+    assert checksums_of(Path(store.storage.base)) == before
+
+
+@pytest.mark.parametrize("reason", ["ticket:\u2028shirts became coats", "x\x85y", "a\nb\r\x1cc"])
+def test_the_journal_keeps_a_reason_whatever_is_in_it(
+    store: VersionStore,
+    push: Callable[[str], int],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push("a")
+    second = push("b")
+    roll_back(store, second, reason)
+    restore(store, second, reason)
+    assert [entry.reason for entry in read_entries(store)] == [reason, reason]
+    assert "damaged" not in caplog.text
+
+
+def test_a_version_that_was_put_back_by_copying_it_can_be_taken_back_again(
+    store: VersionStore, push: Callable[[str], int]
+) -> None:
+    push("a")
+    second = push("b")
+    base = Path(store.storage.base)
+    roll_back(store, second, "bad")
+    shutil.copytree(base / f"{second}.rolled_back", base / str(second))
+
+    roll_back(store, second, "bad again")
+
+    version = store.get(second)
+    assert version is not None
+    assert version.state is VersionState.ROLLED_BACK
+    assert version.record is not None
+    assert version.record.rolled_back is not None
+    assert version.record.rolled_back.reason == "bad again"
+    assert store.is_intact(version)
+
+
+def test_a_version_that_could_not_be_taken_back_has_a_record_that_does_not_say_so(
+    store: VersionStore, push: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push("a")
+    second = push("b")
+
+    def refused(name: str, new_name: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    monkeypatch.setattr(store.storage, "rename", refused)
+    with pytest.raises(PermissionError):
+        roll_back(store, second, "bad")
+    newest = store.newest_served()
+    assert newest is not None
+    assert newest.number == second
+    assert newest.record is not None
+    assert newest.record.rolled_back is None
