@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 
 from pydantic import BaseModel, Field
 
@@ -184,11 +185,12 @@ def _write(store: VersionStore, state: Labels) -> None:
 
 def render_config(state: Labels, versions: set[int]) -> str:
     """Returns a ModelServerConfig in protobuf's text format (model_server_config.proto)."""
+    quoted = partial(json.dumps, ensure_ascii=False)  # the format has no pairs of surrogates
     lines = [
         "model_config_list {",
         "  config {",
-        f"    name: {json.dumps(state.model_name)}",
-        f"    base_path: {json.dumps(state.base_path)}",
+        f"    name: {quoted(state.model_name)}",
+        f"    base_path: {quoted(state.base_path)}",
         '    model_platform: "tensorflow"',
         "    model_version_policy {",
         "      specific {",
@@ -197,5 +199,5 @@ def render_config(state: Labels, versions: set[int]) -> str:
         "    }",
     ]
     for label, number in sorted(state.labels.items()):
-        lines.append(f"    version_labels {{ key: {json.dumps(label)} value: {number} }}")
+        lines.append(f"    version_labels {{ key: {quoted(label)} value: {number} }}")
     return "\n".join([*lines, "  }", "}", ""])

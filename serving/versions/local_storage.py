@@ -56,7 +56,7 @@ class LocalStorage(Storage):
 
     def read(self, path: str) -> str | None:
         try:
-            return (self._base / path).read_text()
+            return (self._base / path).read_text("utf-8")
         except FileNotFoundError:
             return None
 
@@ -64,7 +64,7 @@ class LocalStorage(Storage):
         target = self._base / path
         self._make_folder(target.parent)
         with replacing(target) as partial:
-            partial.write_text(text)
+            partial.write_text(text, "utf-8")
             self._permissions.apply(partial)
 
     @contextmanager

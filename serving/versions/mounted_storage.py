@@ -58,7 +58,7 @@ class MountedStorage(FileByFileStorage, LocalStorage):
         self._make_folder(target.parent)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            partial.write_text(text)
+            partial.write_text(text, "utf-8")
             self._permissions.apply(partial)
             flush(partial)
             partial.replace(target)

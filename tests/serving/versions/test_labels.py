@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tensorflow_serving.config import model_server_config_pb2
 
+from serving.model_server.config import read_text_proto
 from serving.versions.labels import (
     Labels,
     UnknownVersionError,
@@ -168,3 +170,19 @@ def test_a_removed_label_leaves_the_config(store: VersionStore, push: Callable[[
     label(store, "stable", None)
 
     assert "stable" not in config(store)
+
+
+@pytest.mark.parametrize("name", ["café", "模型", "\U0001f680", 'a"b\\c', "a\nb\x01\x7f\u2028c"])
+def test_a_server_reads_any_label_in_the_config(
+    store: VersionStore, push: Callable[[], int], name: str
+) -> None:
+    version = push()
+    label(store, name, version)
+    path = Path(store.storage.base) / "models.config"
+    message = read_text_proto(path, model_server_config_pb2.ModelServerConfig())
+    assert dict(message.model_config_list.config[0].version_labels) == {name: version}
+    # Where labels.json is damaged, the labels are taken from there.
+    store.storage.write(".versions/labels.json", "{")
+    state = read_labels(store)
+    assert state is not None
+    assert state.labels == {name: version}
