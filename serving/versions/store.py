@@ -15,7 +15,7 @@ from serving.versions.directory_names import (
 from serving.versions.file_systems import network_file_system
 from serving.versions.permissions import Permissions
 from serving.versions.record import VersionRecord
-from serving.versions.storage import Storage
+from serving.versions.storage import PublishError, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -112,13 +112,27 @@ class VersionStore:
         return self.storage.uri(f"{RECORDS}/{name}")
 
     def next_number(self) -> int:
-        """Returns the UNIX time, or one more than the highest number ever used if that is later."""
-        used = [version.number for version in self.versions()]
-        return max(int(time.time()), max([self._highest(), *used]) + 1)
+        """Returns the UNIX time, or one more than the highest number ever used if that is later.
+
+        Raises:
+            PublishError: no server would take that number for a version.
+        """
+        highest = max([self._highest(), *(version.number for version in self.versions())])
+        number = max(int(time.time()), highest + 1)
+        if version_number(str(number)) is None:
+            raise PublishError(
+                f"{self.storage.base} has a version {highest}, and no server reads a higher "
+                f"number: remove it, its record and {self.storage.uri(HIGHEST)}, whichever there "
+                "are. Nothing was pushed."
+            )
+        return number
 
     def _highest(self) -> int:
         try:
-            return int(self.storage.read(HIGHEST) or 0)
+            text = (self.storage.read(HIGHEST) or "0").strip()
+            if (number := version_number(text)) is None:
+                raise ValueError(text)
+            return number
         except self.storage.unreadable as error:
             logger.warning("%s is not a number: %s", self.storage.uri(HIGHEST), error)
             return 0

@@ -348,6 +348,25 @@ def test_zero_padded_and_foreign_versions_count_when_a_number_is_chosen(
     assert [version.number for version in store.served()] == [124, 123]
 
 
+def test_a_number_that_no_server_reads_is_not_pushed(
+    store: VersionStore, make_model: ModelMaker
+) -> None:
+    last = 2**63 - 1
+    foreign = Path(store.storage.base) / str(last)
+    foreign.mkdir(parents=True)
+
+    with pytest.raises(PublishError, match=rf"has a version {last}, .*Nothing was pushed\.$"):
+        push(store, make_model("a"))
+    assert store.storage.names() == [".versions", str(last)]
+
+    foreign.rmdir()
+    # What earlier releases counted on from there.
+    store.storage.write(".versions/highest", f"{last + 1}\n")
+    outcome = push(store, make_model("a"))
+    assert outcome.version < last
+    assert push(store, make_model("a")).status is PushStatus.UP_TO_DATE
+
+
 def test_racing_pushers_all_succeed_with_different_numbers(
     store: VersionStore, make_model: ModelMaker
 ) -> None:
