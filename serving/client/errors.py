@@ -7,14 +7,37 @@ from contextlib import contextmanager
 
 from serving.status import Code
 
+# With these, a server or what stands before it speaks of itself, not of a model or a request.
+_ACCIDENTS = frozenset(
+    {
+        Code.CANCELLED,
+        Code.DEADLINE_EXCEEDED,
+        Code.PERMISSION_DENIED,
+        Code.RESOURCE_EXHAUSTED,
+        Code.UNAVAILABLE,
+        Code.UNAUTHENTICATED,
+    }
+)
+
 
 class ClientError(Exception):
-    """A request that was not answered with OK: the server's code and its message."""
+    """A request that was not answered with OK: the server's code and its message.
+
+    Attributes:
+        of_model_server: False for what no such server answers: a proxy's page, half an answer.
+    """
+
+    of_model_server = True
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(f"{code.name}: {message}")
         self.code = code
         self.message = message
+
+    @property
+    def is_accident(self) -> bool:
+        """Whether it says nothing about a model, and another attempt may end otherwise."""
+        return self.code in _ACCIDENTS or not self.of_model_server
 
 
 class InvalidRequestError(ClientError):
@@ -26,9 +49,7 @@ class NotFoundError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """No server answers there, or it cannot answer now; `answered` tells which."""
-
-    answered = False
+    """No server answers there, or it cannot answer now."""
 
 
 class TimeoutExceededError(ClientError):
@@ -40,10 +61,10 @@ class NotAvailableError(TimeoutExceededError):
 
     Attributes:
         seen: what was seen last.
-        answered: whether that was an answer, and not silence.
+        answered: whether that was a model server's answer about its models.
     """
 
-    def __init__(self, message: str, seen: str, *, answered: bool = True) -> None:
+    def __init__(self, message: str, seen: str, *, answered: bool) -> None:
         super().__init__(Code.DEADLINE_EXCEEDED, message)
         self.seen = seen
         self.answered = answered
@@ -72,9 +93,11 @@ _ERRORS: dict[Code, type[ClientError]] = {
 }
 
 
-def client_error(code: Code, message: str) -> ClientError:
+def client_error(code: Code, message: str, *, of_model_server: bool = True) -> ClientError:
     """The exception for a code that a server answered."""
-    return _ERRORS.get(code, ClientError)(code, message)
+    error = _ERRORS.get(code, ClientError)(code, message)
+    error.of_model_server = of_model_server
+    return error
 
 
 @contextmanager
@@ -84,5 +107,7 @@ def understood(where: str) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise client_error(
-            Code.INTERNAL, f"{where} answered something else than a model server does: {error!r}"
+            Code.INTERNAL,
+            f"{where} answered something else than a model server does: {error!r}",
+            of_model_server=False,
         ) from error

@@ -1,15 +1,23 @@
-"""HTTP to a model server: pooled connections, TLS, proxies, one time limit, one kind of error."""
+"""HTTP to a model server: pooled connections, TLS, proxies, one time limit, one kind of error.
+
+Whatever asks a server over REST asks through this.
+"""
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
+import socket
 import ssl
 import time
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     HTTPError,
     LocationValueError,
@@ -38,6 +46,16 @@ _CODES = {
     504: Code.DEADLINE_EXCEEDED,
 }
 _CHUNK_BYTES = 1 << 16
+_MOST_BYTES = 1 << 28
+
+
+def ask(url: str, seconds: float, body: bytes | None = None) -> Any:
+    """Asks a server once, with POST if there is a body; see `RestTransport.request`."""
+    transport = RestTransport(url, None, connections=1)
+    try:
+        return transport.request("GET" if body is None else "POST", url, body, seconds)
+    finally:
+        transport.close()
 
 
 class RestTransport:
@@ -68,6 +86,7 @@ class RestTransport:
             if tls is not None and tls.server_name:
                 options["server_hostname"] = options["assert_hostname"] = tls.server_name
         self._pool = _pool(url, parts.hostname, options)
+        self._pool.pool_classes_by_scheme = _POOLS
 
     def request(self, method: str, url: str, body: bytes | None, seconds: float) -> Any:
         """Returns the JSON of an answer with status 200.
@@ -75,7 +94,6 @@ class RestTransport:
         Raises:
             ClientError: there was no answer within the seconds, or another one.
         """
-        deadline = time.monotonic() + seconds
         try:
             response = self._pool.request(
                 method,
@@ -87,7 +105,7 @@ class RestTransport:
                 redirect=False,
                 preload_content=False,
             )
-            content = _content(response, deadline)
+            content = _content(response, url)
         except NewConnectionError as error:
             raise client_error(Code.UNAVAILABLE, f"cannot reach {url}: {error}") from error
         except (HttpTimeoutError, TimeoutError) as error:
@@ -106,7 +124,9 @@ class RestTransport:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             raise client_error(
-                Code.INTERNAL, f"{url} answered, but not with JSON: {error}"
+                Code.INTERNAL,
+                f"{url} answered, but not with JSON: {error}",
+                of_model_server=False,
             ) from error
 
     def close(self) -> None:
@@ -114,14 +134,65 @@ class RestTransport:
         self._pool.clear()
 
 
-def _content(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """Reads a body; a server that sends it byte by byte does not get more time for that."""
+class _TimelyResponse(http.client.HTTPResponse):
+    """An answer that must be there, to its last byte, in the time that its first byte was given.
+
+    The time limit of a socket is for each read: a server that sends byte by byte outlasts it.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_TimelyReader(sock, self.fp.detach()))
+
+
+class _TimelyReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Connection(HTTPConnection):
+    response_class = _TimelyResponse
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _TimelyResponse
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
+def _content(response: urllib3.BaseHTTPResponse, url: str) -> bytes:
     content = bytearray()
     try:
         while chunk := response.read1(_CHUNK_BYTES):
             content += chunk
-            if time.monotonic() > deadline:
-                raise TimeoutError
+            if len(content) > _MOST_BYTES:
+                most = f"{url} answered with more than {_MOST_BYTES >> 20} MB"
+                raise client_error(Code.INTERNAL, most, of_model_server=False)
     except BaseException:
         response.close()
         raise
@@ -132,10 +203,10 @@ def _content(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
 def _answered_error(url: str, status: int, content: bytes) -> ClientError:
     code = _CODES.get(status, Code.INTERNAL)
     try:
-        message = str(json.loads(content)["error"])
+        return client_error(code, str(json.loads(content)["error"]))
     except (ValueError, LookupError, TypeError, RecursionError):
-        message = f"HTTP {status} from {url}"
-    return client_error(code, message)
+        # A model server says why: this is a proxy's page, or another server's.
+        return client_error(code, f"HTTP {status} from {url}", of_model_server=False)
 
 
 def _ssl_context(tls: TlsOptions) -> ssl.SSLContext:
@@ -155,10 +226,13 @@ def _pool(url: str, host: str, options: dict[str, Any]) -> urllib3.PoolManager:
     proxy = proxies.get(urlsplit(url).scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(host):
         return urllib3.PoolManager(**options)
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    user = f"{parts.username}:{parts.password or ''}" if parts.username else None
-    headers = urllib3.make_headers(proxy_basic_auth=user) if user else None
     try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        # Percent signs stand for bytes, and Latin-1, in which they are sent, has all of them.
+        name, password = (
+            unquote(part or "", "latin-1") for part in (parts.username, parts.password)
+        )
+        headers = urllib3.make_headers(proxy_basic_auth=f"{name}:{password}") if name else None
         return urllib3.ProxyManager(parts.geturl(), proxy_headers=headers, **options)
     except (HTTPError, ValueError) as error:
         raise _invalid(f"the proxy {proxy} cannot be used: {error}") from error

@@ -1,5 +1,6 @@
 """Whatever a server, a proxy or a caller does, a client answers or raises one ClientError."""
 
+import base64
 import http.server
 import json
 import ssl
@@ -27,6 +28,7 @@ from serving.client.rest_client import RestClient
 from serving.client.retry import Retries
 from serving.client.tls import TlsOptions
 from serving.status import State, VersionStatus
+from tests.raw_servers import DRIPS, dripping, ends_within
 from tests.serving.client.conftest import Certificates, Handle, Serve
 
 ONCE = Retries(attempts=1)
@@ -113,17 +115,67 @@ def test_a_server_that_hangs_up_is_unavailable(serve: Serve) -> None:
         RestClient(serve(half), "m", retries=ONCE).status()
 
 
-def test_a_server_that_sends_byte_by_byte_does_not_get_more_time(serve: Serve) -> None:
-    def drip(request: http.server.BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("Content-Length", "100000")
-        request.end_headers()
-        while not request.wfile.closed:
-            request.wfile.write(b" ")
-            time.sleep(0.01)
+@pytest.mark.parametrize("part", DRIPS)
+def test_a_server_that_sends_byte_by_byte_does_not_get_more_time(part: str) -> None:
+    with dripping(*DRIPS[part]) as server, ends_within(5), pytest.raises(TimeoutExceededError):
+        RestClient(server, "m", timeout=0.3, retries=ONCE).status()
 
-    with pytest.raises(TimeoutExceededError):
-        RestClient(serve(drip), "m", timeout=0.3, retries=ONCE).status()
+
+def test_nor_does_one_that_does_so_within_tls(serve: Serve, certificates: Certificates) -> None:
+    def drip(request: http.server.BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):
+            while True:
+                request.wfile.write(b"H")
+                time.sleep(0.05)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server, certificates.server_key)
+    tls = TlsOptions(ca_file=certificates.authority, server_name="model-server")
+    client = RestClient(
+        f"https://{serve(drip, tls=context)}", "m", timeout=0.5, retries=ONCE, tls=tls
+    )
+    with ends_within(5), pytest.raises(TimeoutExceededError):
+        client.status()
+
+
+def test_a_connection_is_kept_whatever_time_was_left_of_an_answer(serve: Serve) -> None:
+    ports = []
+
+    def handle(request: http.server.BaseHTTPRequestHandler) -> None:
+        ports.append(request.client_address[1])
+        time.sleep(0.3)
+        answer(AVAILABLE)(request)
+
+    client = RestClient(serve(handle), "m", timeout=0.5, retries=ONCE)
+    assert len([client.status() for _ in range(3)]) == 3
+    assert len(set(ports)) == 1
+
+
+def test_an_answer_without_an_end_is_not_kept(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.client.rest_transport._MOST_BYTES", 1 << 20)
+    client = RestClient(serve(answer(b" " * (2 << 20))), "m", retries=ONCE)
+    with pytest.raises(ClientError, match="answered with more than 1 MB"):
+        client.status()
+
+
+@pytest.mark.parametrize("code", [401, 403, 429, 502, 503, 504])
+@pytest.mark.parametrize("body", [b"<html>", {"error": "why"}])
+def test_what_says_nothing_about_a_model_is_an_accident(
+    serve: Serve, code: int, body: object
+) -> None:
+    with pytest.raises(ClientError) as raised:
+        RestClient(serve(answer(body, code)), "m", retries=ONCE).status()
+    assert raised.value.is_accident
+
+
+@pytest.mark.parametrize("code", [400, 404, 412, 500, 501])
+def test_a_models_error_is_one_only_in_the_words_of_a_model_server(serve: Serve, code: int) -> None:
+    for body, is_accident in (({"error": "why"}, False), (b"<html>", True)):
+        with pytest.raises(ClientError) as raised:
+            RestClient(serve(answer(body, code)), "m", retries=ONCE).status()
+        assert raised.value.is_accident == is_accident
 
 
 @pytest.mark.parametrize("url", ["ftp://h", "http://", "http://[::1", "http://h:port", "x://y"])
@@ -197,6 +249,41 @@ def test_rest_elsewhere_goes_through_the_proxy(behind_a_proxy: list[str]) -> Non
     client = RestClient("http://model-server.example:8501", "m", retries=ONCE)
     assert client.status() == [VersionStatus(7, State.AVAILABLE)]
     assert behind_a_proxy == ["http://model-server.example:8501/v1/models/m"]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("alice:p%40ss", b"alice:p@ss"),
+        ("alice", b"alice:"),
+        ("al%C3%AFce:%E6%A8%A1", "alïce:模".encode()),
+    ],
+)
+def test_a_proxy_is_given_the_password_that_percent_signs_stand_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, written: str, sent: bytes
+) -> None:
+    given: list[str] = []
+
+    def handle(request: http.server.BaseHTTPRequestHandler) -> None:
+        given.append(request.headers["Proxy-Authorization"])
+        answer(AVAILABLE)(request)
+
+    monkeypatch.setenv("http_proxy", f"http://{written}@{serve(handle)}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    RestClient("http://model-server.example:8501", "m", retries=ONCE).status()
+    assert [base64.b64decode(value.removeprefix("Basic ")) for value in given] == [sent]
+
+
+@pytest.mark.parametrize("proxy", ["http://10.0.0.1:port", "http://[::1", "http://ü:模@10.0.0.1"])
+def test_a_proxy_that_cannot_be_used_is_a_client_error(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(InvalidRequestError, match=r"the proxy .* cannot be used"):
+        RestClient("http://model-server.example:8501", "m")
 
 
 class Status(model_service_pb2_grpc.ModelServiceServicer):
