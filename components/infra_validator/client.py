@@ -1,10 +1,10 @@
 """Sends requests to the server under validation, over gRPC and over REST."""
 
+import json
 from types import TracebackType
 
 import grpc
 import numpy as np
-import requests
 import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -13,13 +13,16 @@ from tensorflow_serving.apis import (
 
 from components.infra_validator.requests import ServingRequest
 from components.infra_validator.rest import rest_answer, rest_body, rest_path
+from serving.client.errors import ClientError, client_error
+from serving.client.rest_transport import RestTransport
+from serving.status import Code
 
 Arrays = dict[str, np.ndarray]
 
 # TensorFlow Serving takes messages of any size; gRPC's default of 4 MB is the client's.
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
-_NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_CONNECTIONS = 8
 
 
 class CallFailedError(Exception):
@@ -27,7 +30,7 @@ class CallFailedError(Exception):
 
 
 class NoAnswerError(CallFailedError):
-    """The server did not answer a request, or not in time."""
+    """The server did not answer a request, or not in time, or could not take it now."""
 
 
 class ServingClient:
@@ -39,8 +42,7 @@ class ServingClient:
         self._channel = grpc.insecure_channel(grpc_address, options=options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._rest_url = rest_url
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._rest = RestTransport(rest_url, None, _CONNECTIONS)
         self._timeout = timeout_seconds
 
     def __enter__(self) -> "ServingClient":
@@ -53,7 +55,7 @@ class ServingClient:
         trace: TracebackType | None,
     ) -> None:
         self._channel.close()
-        self._session.close()
+        self._rest.close()
 
     def over_grpc(self, request: ServingRequest) -> Arrays:
         """Sends a request over gRPC and returns the outputs by name.
@@ -67,27 +69,29 @@ class ServingClient:
                 return _classifications(answer.result)
             answer = self._prediction.Predict(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            failure = NoAnswerError if error.code() in _NO_ANSWER else CallFailedError
-            raise failure(f"{error.code().name}: {_one_line(error.details())}") from error
+            code = Code[error.code().name]
+            raise _failure(client_error(code, error.details() or "")) from error
         return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
 
     def over_rest(self, request: ServingRequest, outputs: list[str]) -> Arrays:
         """Sends a request over REST and returns the outputs by name.
 
         Raises:
-            CallFailedError: with the HTTP status and the server's text.
+            CallFailedError: with the server's status code and text.
         """
         url = self._rest_url + rest_path(request)
+        body = json.dumps(rest_body(request)).encode()
         try:
-            response = self._session.post(url, json=rest_body(request), timeout=self._timeout)
-        except requests.RequestException as error:
-            raise NoAnswerError(_one_line(str(error))) from error
-        if response.status_code != 200:
-            raise CallFailedError(f"{response.status_code}: {_one_line(response.text)}")
-        try:
-            return rest_answer(request, response.json(), outputs)
+            answer = self._rest.request("POST", url, body, self._timeout)
+            return rest_answer(request, answer, outputs)
+        except ClientError as error:
+            raise _failure(error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise CallFailedError(f"an answer of the wrong form: {error!r}") from error
+
+
+def _failure(error: ClientError) -> CallFailedError:
+    return (NoAnswerError if error.is_accident else CallFailedError)(_one_line(str(error)))
 
 
 def _classifications(result: classification_pb2.ClassificationResult) -> Arrays:
@@ -98,5 +102,5 @@ def _classifications(result: classification_pb2.ClassificationResult) -> Arrays:
     }
 
 
-def _one_line(text: str | None) -> str:
-    return " ".join((text or "").split())[:300]
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:300]

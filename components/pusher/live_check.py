@@ -1,22 +1,23 @@
 """After the push: the live server must come to serve the version, and answer a request with it."""
 
-import http.client
 import json
 import logging
-import urllib.error
-import urllib.request
+import time
 from functools import partial
 from pathlib import Path
 
 from components.infra_validator.rest import rest_body, rest_path
 from components.infra_validator.warmup_requests import read_warmup
 from serving.addresses import base_url
-from serving.client.errors import ClientError, NotAvailableError
-from serving.client.status import fetch_status, open_url, wait_until_available
+from serving.client.errors import ClientError, ModelFailedError, NotAvailableError
+from serving.client.rest_transport import ask
+from serving.client.status import fetch_status, wait_until_available
 
 logger = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 30.0
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 1.0
 
 
 class LiveCheckError(Exception):
@@ -43,7 +44,8 @@ def check_live_server(
 
     Raises:
         LiveCheckError: with what the server said instead.
-        LiveServerSilentError: it said nothing at all.
+        LiveServerSilentError: it said nothing about the version; a proxy before it may have said
+            that it cannot be asked now.
     """
     try:
         wait_until_available(
@@ -59,7 +61,7 @@ def check_live_server(
             f"{server} could not be asked whether it serves version {version} of {model_name}: "
             f"{error.seen}."
         ) from error
-    except ClientError as error:
+    except ModelFailedError as error:
         raise LiveCheckError(_not_served(server, version, model_name, error)) from error
     for request in read_warmup(model):
         path = rest_path(request).replace(":", f"/versions/{version}:")
@@ -69,17 +71,16 @@ def check_live_server(
 
 
 def _post(url: str, body: bytes) -> None:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    try:
-        with open_url(request, _ANSWER_SECONDS) as response:
-            json.load(response)
-    except urllib.error.HTTPError as error:
-        text = error.read().decode(errors="replace")[:300]
-        raise LiveCheckError(f"Live check failed: {url} answered {error.code}: {text}") from error
-    except ValueError as error:
-        raise LiveCheckError(f"Live check failed: {url} did not answer in JSON: {error}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise LiveServerSilentError(f"{url} did not answer: {error}") from error
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            ask(url, _ANSWER_SECONDS, body)
+            return
+        except ClientError as error:
+            if not error.is_accident:
+                raise LiveCheckError(f"Live check failed: {url} answered {error}") from error
+            if attempt == _ATTEMPTS:
+                raise LiveServerSilentError(f"{url} did not answer: {error.message}") from error
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _not_served(server: str, version: int, model_name: str, error: ClientError) -> str:

@@ -139,9 +139,7 @@ class RestClient:
 
     def _status(self, version: int | None, retries: Retries, timeout: float) -> list[VersionStatus]:
         url = self._url(version, None)
-        answer = self._request("GET", url, None, retries, timeout)
-        with understood(url):
-            return parse_statuses(answer)
+        return parse_statuses(url, self._request("GET", url, None, retries, timeout))
 
     def _url(self, version: int | None, label: str | None) -> str:
         check_selection(version, label)

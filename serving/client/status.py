@@ -1,27 +1,25 @@
 """Asking a model server what it serves: the one request, and the one loop that waits.
 
 Everything that asks for a state uses this: clients, `serve`, `models`, infra validation and the
-live check. Nothing but the standard library is imported.
+live check. Importing it takes no time: what speaks HTTP is imported by whoever asks.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from serving.addresses import base_url, is_loopback
+from serving.addresses import base_url
 from serving.client.errors import (
+    ClientError,
     ModelFailedError,
     NotAvailableError,
     NotFoundError,
     TimeoutExceededError,
     UnavailableError,
+    understood,
 )
 from serving.status import Code, State, VersionStatus
 
@@ -44,26 +42,21 @@ def fetch_status(
 
     Raises:
         NotFoundError: the server has no such model or version.
-        UnavailableError: nothing answers there, or what answers is not a model server.
+        UnavailableError: nothing answers there, or what answers is not a model server, or one that
+            cannot say now.
     """
+    from serving.client.rest_transport import ask
+
     url = f"{base_url(server)}/v1/models/{quote(model_name, safe='')}"
     if version is not None:
         url = f"{url}/versions/{version}"
     try:
-        with open_url(url, timeout) as response:
-            return parse_statuses(json.load(response))
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 404:
-                raise NotFoundError(Code.NOT_FOUND, f"{url} is not served") from error
-            refusal = UnavailableError(
-                Code.UNAVAILABLE, f"{url} answered {error.code} {error.reason}"
-            )
-            refusal.answered = True
-            raise refusal from error
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+        return parse_statuses(url, ask(url, timeout))
+    except ClientError as error:
+        if isinstance(error, NotFoundError) and error.of_model_server:
+            raise NotFoundError(Code.NOT_FOUND, f"{url} is not served") from error
         raise UnavailableError(
-            Code.UNAVAILABLE, f"no model server answers at {url}: {error}"
+            Code.UNAVAILABLE, f"no model server answers at {url}: {error.message}"
         ) from error
 
 
@@ -78,23 +71,24 @@ def known_versions(server: str, model_name: str) -> dict[int, VersionStatus]:
         return {}
 
 
-def parse_statuses(answer: Any) -> list[VersionStatus]:
+def parse_statuses(url: str, answer: Any) -> list[VersionStatus]:
     """Reads GetModelStatus's answer in JSON, newest first.
 
-    Raises ValueError, LookupError or TypeError if it is anything else.
+    Raises ClientError if it is anything else.
     """
-    statuses = []
-    for item in answer["model_version_status"]:
-        error = item.get("status", {})
-        statuses.append(
-            VersionStatus(
-                int(item["version"]),
-                State[item["state"]],
-                Code[error.get("error_code", "OK")],
-                error.get("error_message", ""),
+    with understood(url):
+        statuses = []
+        for item in answer["model_version_status"]:
+            error = item.get("status", {})
+            statuses.append(
+                VersionStatus(
+                    int(item["version"]),
+                    State[item["state"]],
+                    Code[error.get("error_code", "OK")],
+                    str(error.get("error_message", "")),
+                )
             )
-        )
-    return sorted(statuses, key=lambda status: -status.version)
+        return sorted(statuses, key=lambda status: -status.version)
 
 
 def wait_until_available(
@@ -128,7 +122,7 @@ def wait_until_available(
             seen, answered = ", ".join(map(_described, statuses)) or "no version", True
         except (UnavailableError, NotFoundError, TimeoutExceededError) as error:
             statuses, seen = [], error.message
-            answered = isinstance(error, NotFoundError) or getattr(error, "answered", False)
+            answered = isinstance(error, NotFoundError)
         relevant = [item for item in statuses if not wanted or item.version in wanted]
         available = [item for item in relevant if item.is_available]
         if available and (not wanted or len(available) == len(set(wanted))):
@@ -155,16 +149,3 @@ def _raise_if_given_up(statuses: list[VersionStatus], wanted: bool, what: str) -
 
 def _described(status: VersionStatus) -> str:
     return f"{status.version} {status.state.name} {status.message}".strip()
-
-
-def open_url(url: str | urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
-    """Opens a URL; loopback never through a proxy, whatever the environment says.
-
-    Raises OSError, of which urllib.error.HTTPError is one, or http.client.HTTPException.
-    """
-    address = url if isinstance(url, str) else url.full_url
-    handlers = [urllib.request.ProxyHandler({})] if is_loopback(address) else []
-    response: http.client.HTTPResponse = urllib.request.build_opener(*handlers).open(
-        url, timeout=timeout
-    )
-    return response

@@ -7,10 +7,8 @@ leaves it there, aborting rolls it back. Between canaries the label `canary` nam
 meets a gap.
 """
 
-import json
 import logging
 import time
-import urllib.error
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field
 
 from serving.addresses import base_url
-from serving.client.errors import UnavailableError
-from serving.client.status import known_versions, open_url, parse_statuses
+from serving.client.errors import ClientError, UnavailableError, understood
+from serving.client.status import known_versions, parse_statuses
 from serving.edge.routes import Routes
 from serving.versions.journal import Action, Entry, who, write_entry
 from serving.versions.labels import move_label, read_labels
@@ -38,6 +36,7 @@ CANARY = "canary"
 _FILE = ".versions/canary.json"
 _LABEL_SECONDS = 90.0
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 5.0
 # Without a server to ask: time for one that re-reads its configuration every few seconds.
 _BLIND_SECONDS = 10.0
 
@@ -271,14 +270,15 @@ def wait_until_labelled(server: str, model_name: str, label: str, version: int) 
         CanaryError: it did not in time.
     """
 
-    def of_metadata(answer: Any) -> list[int]:
-        return [int(answer["model_spec"]["version"])]
+    def of_metadata(url: str, answer: Any) -> list[int]:
+        with understood(url):
+            return [int(answer["model_spec"]["version"])]
 
     _wait_for(server, model_name, f"labels/{quote(label, safe='')}/metadata", version, of_metadata)
 
 
-def _available(answer: Any) -> list[int]:
-    return [each.version for each in parse_statuses(answer) if each.is_available]
+def _available(url: str, answer: Any) -> list[int]:
+    return [each.version for each in parse_statuses(url, answer) if each.is_available]
 
 
 def _wait_for(
@@ -286,22 +286,20 @@ def _wait_for(
     model_name: str,
     what: str,
     version: int,
-    versions_in: Callable[[Any], list[int]] = _available,
+    versions_in: Callable[[str, Any], list[int]] = _available,
 ) -> None:
+    from serving.client.rest_transport import ask
+
     url = f"{base_url(server)}/v1/models/{quote(model_name, safe='')}/{what}"
     deadline = time.monotonic() + _LABEL_SECONDS
     while True:
         try:
-            with open_url(url, 5.0) as response:
-                found = versions_in(json.load(response))
+            found = versions_in(url, ask(url, _ANSWER_SECONDS))
             if version in found:
                 return
             seen = f"version {found[0]}" if found else "no version"
-        except urllib.error.HTTPError as error:
-            with error:
-                seen = f"{error.code} {error.reason}"
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            seen = str(error)
+        except ClientError as error:
+            seen = error.message
         if time.monotonic() > deadline:
             raise CanaryError(
                 f"{url} did not come to be version {version} ({seen}); a server must have been "

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from serving.versions.signature import KeyFileError, Verifier
 from serving.versions.storage import PublishError
 from serving.versions.store import VersionStore
 from tests.components.pusher.conftest import Bless, Push
+from tests.raw_servers import ODD, raw_server
 from tests.signing_keys import make_keys
 
 
@@ -146,6 +148,9 @@ def test_a_push_to_an_object_store_is_verified_and_recorded(bless: Bless, push: 
     assert VersionStore(destination).is_intact(newest)
 
 
+BRIEFLY = {"live_timeout_seconds": 0.3, "model_name": "fashion_mnist"}
+
+
 @pytest.fixture
 def live_server(store: VersionStore) -> Iterator[Callable[[str], str]]:
     """Starts a server that reports a state for whatever version is in the directory."""
@@ -215,34 +220,41 @@ def test_a_live_server_that_is_silent_leaves_the_version_unconfirmed(
 
 
 @pytest.mark.parametrize(
-    ("status", "body"),
+    ("head", "body"),
     [
-        (404, b'{"error": "Could not find any versions of model fashion_mnist"}'),
-        (503, b"overloaded"),
-        (200, b'{"model_version_status": []}'),
+        ("404 Not Found", '{"error": "Could not find any versions of model fashion_mnist"}'),
+        ("200 OK", '{"model_version_status": []}'),
     ],
 )
 def test_a_live_server_that_answers_and_does_not_serve_it_takes_the_version_back(
-    store: VersionStore, bless: Bless, push: Push, status: int, body: bytes
+    store: VersionStore, bless: Bless, push: Push, head: str, body: str
 ) -> None:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        settings = {"live_timeout_seconds": 0.3, "model_name": "fashion_mnist"}
-        result = push(bless(), live_server=address, **settings)
-        server.shutdown()
+    with raw_server([f"HTTP/1.1 {head}\r\n\r\n{body}".encode()]) as server:
+        result = push(bless(), live_server=server, **BRIEFLY)
     assert result.status is PushStatus.ROLLED_BACK
     assert store.served() == []
+
+
+@pytest.mark.parametrize("code", [401, 403, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("body", ["a page", '{"error": "overloaded"}'])
+def test_a_live_server_or_a_proxy_that_cannot_say_leaves_the_version_unconfirmed(
+    store: VersionStore, bless: Bless, push: Push, code: int, body: str
+) -> None:
+    with raw_server([f"HTTP/1.1 {code} No\r\n\r\n{body}".encode()]) as server:
+        result = push(bless(), live_server=server, **BRIEFLY)
+    assert result.status is PushStatus.PUSHED_UNCONFIRMED
+    assert re.search(f"overloaded|HTTP {code}", result.reasons[0])
+    assert [version.number for version in store.served()] == [result.version]
+
+
+@pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
+def test_whatever_else_a_live_server_sends_leaves_the_version_unconfirmed(
+    store: VersionStore, bless: Bless, push: Push, sent: bytes
+) -> None:
+    with raw_server([sent]) as server:
+        result = push(bless(), live_server=server, **BRIEFLY)
+    assert result.status is PushStatus.PUSHED_UNCONFIRMED
+    assert [version.number for version in store.served()] == [result.version]
 
 
 def test_a_pushed_model_is_signed_where_a_key_is_named(

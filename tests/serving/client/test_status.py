@@ -18,6 +18,7 @@ from serving.client.errors import (
 )
 from serving.client.status import fetch_status, known_versions, wait_until_available
 from serving.status import Code, State, VersionStatus
+from tests.raw_servers import DRIPS, ODD, SAID, STATUS, dripping, ends_within, raw_server
 from tests.test_imports import imported
 
 UNAVAILABLE = client_error(Code.UNAVAILABLE, "not there")
@@ -114,13 +115,36 @@ def test_a_model_that_is_not_known_is_told_from_a_server_that_is_not_there(
         (200, {"model_version_status": [{"version": None, "state": "END"}]}),
         (500, b"oops"),
         (302, b""),
+        (404, b"<html>another server's page</html>"),
+        *((code, {"error": "why"}) for code in (401, 403, 429, 500, 502, 503, 504)),
     ],
 )
-def test_what_is_not_a_model_server_is_one_error(
+def test_what_is_not_a_model_server_or_cannot_say_now_is_one_error(
     answering: Answering, code: int, body: object
 ) -> None:
     with pytest.raises(UnavailableError):
         fetch_status(answering(code, body), "m")
+
+
+@pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
+def test_whatever_else_is_sent_is_that_error_too(sent: bytes) -> None:
+    with raw_server([sent]) as server, pytest.raises(UnavailableError, match="no model server"):
+        fetch_status(server, "m")
+
+
+@pytest.mark.parametrize("part", DRIPS)
+def test_a_server_that_sends_byte_by_byte_does_not_get_more_time(part: str) -> None:
+    with dripping(*DRIPS[part]) as server, ends_within(5):
+        with pytest.raises(UnavailableError, match=r"no answer from .* within 0\.3 s"):
+            fetch_status(server, "m", timeout=0.3)
+        with pytest.raises(NotAvailableError) as late:
+            wait_until_available(lambda _: fetch_status(server, "m", timeout=0.3), 0, "m")
+    assert not late.value.answered
+
+
+def test_a_slow_answer_that_comes_in_time_is_one() -> None:
+    with raw_server([STATUS[:9], STATUS[9:], SAID[:9], SAID[9:]], pause=0.1) as server:
+        assert fetch_status(server, "m", timeout=10) == [VersionStatus(7, State.AVAILABLE)]
 
 
 def test_asking_imports_nothing_that_takes_long() -> None:

@@ -1,6 +1,7 @@
 """A version on trial: how it begins, how it ends, and what an interruption leaves."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from serving.edge.canary import CanaryError, Trial
 from serving.versions.journal import read_entries
 from serving.versions.labels import read_labels
 from serving.versions.rollback import roll_back
+from tests.raw_servers import DRIPS, ODD, dripping, ends_within, raw_server
 
 
 def labels(trial: Trial) -> dict[str, int]:
@@ -125,3 +127,34 @@ def test_a_damaged_record_is_said_and_not_guessed(trial: Trial, push: Callable[[
     trial.store.storage.write(".versions/canary.json", "{")
     with pytest.raises(CanaryError, match=r"canary\.json cannot be read"):
         trial.current()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.edge.canary._LABEL_SECONDS", 0.3)
+    monkeypatch.setattr("serving.edge.canary._ANSWER_SECONDS", 0.3)
+
+
+@pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
+def test_a_server_that_is_none_is_told_in_one_sentence(
+    trial: Trial, push: Callable[[], int], impatient: None, sent: bytes
+) -> None:
+    push()
+    new = push()
+    with raw_server([sent]) as server, pytest.raises(CanaryError, match="did not come to be"):
+        replace(trial, server=server).begin(new, 10)
+    assert trial.current() is None
+
+
+@pytest.mark.parametrize("part", DRIPS)
+def test_a_server_that_answers_byte_by_byte_is_not_waited_for(
+    trial: Trial, push: Callable[[], int], impatient: None, part: str
+) -> None:
+    push()
+    new = push()
+    with (
+        dripping(*DRIPS[part]) as server,
+        ends_within(5),
+        pytest.raises(CanaryError, match="no answer from"),
+    ):
+        replace(trial, server=server).begin(new, 10)
