@@ -1,6 +1,6 @@
 """Cron expressions, read as crontab(5) defines them."""
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.base import BaseTrigger
@@ -10,6 +10,9 @@ from apscheduler.triggers.cron import CronTrigger
 from pipeline.settings.errors import UsageError
 
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+# By which clocks are put at once: an hour as a rule, two on some stations in Antarctica.
+_LONGEST_CHANGE = timedelta(hours=3)
 
 
 class Cron:
@@ -34,7 +37,7 @@ class Cron:
             if len(fields) != 5:
                 raise ValueError(f"it has {len(fields)} fields, not five")
             minute, hour, day, month, weekday = fields
-            self._trigger = _trigger(minute, hour, day, month, weekday, self._zone)
+            self._trigger = _trigger(minute, hour, day, month, weekday)
             self._counts_hours = hour.startswith("*")
             self.next_after(datetime.now(UTC))
         except ValueError as error:
@@ -50,20 +53,40 @@ class Cron:
         Raises:
             ValueError: when there is none.
         """
-        while True:
-            just_after = moment + timedelta(microseconds=1)
-            time = self._trigger.get_next_fire_time(None, just_after.astimezone(self._zone))
-            if time is None:
-                raise ValueError("there is no such day")
-            moment = time.astimezone(UTC)
-            if self._counts_hours or not moment.astimezone(self._zone).fold:
-                return moment
+        # Clocks go back and ahead: the first time that they show need not be the first to come.
+        wall = self._shown(moment) - _LONGEST_CHANGE
+        found: list[datetime] = []
+        while not found or wall < self._shown(min(found)) + _LONGEST_CHANGE:
+            wall = self._next_shown(wall)
+            found.extend(time for time in self._moments(wall) if time > moment)
+        return min(found)
+
+    def _shown(self, moment: datetime) -> datetime:
+        """Returns what clocks show at a moment, as if it were UTC."""
+        return moment.astimezone(self._zone).replace(tzinfo=UTC, fold=0)
+
+    def _next_shown(self, wall: datetime) -> datetime:
+        """Returns the first time of the expression after another, both as clocks show them.
+
+        APScheduler is told that they are UTC: in a zone whose clocks change it adds differences of
+        wall times to UTC, and leaves out a whole day, and with it a week or a month.
+        """
+        following = self._trigger.get_next_fire_time(None, wall + timedelta(microseconds=1))
+        if following is None:
+            raise ValueError("there is no such day")
+        return following
+
+    def _moments(self, wall: datetime) -> set[datetime]:
+        """Returns when clocks show a time, if it counts then."""
+        first, second = (
+            wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)
+        )
+        # Where clocks skip the time, the second is the earlier one, and stands for nothing.
+        return {first, max(first, second)} if self._counts_hours else {first}
 
 
-def _trigger(
-    minute: str, hour: str, day: str, month: str, weekday: str, zone: tzinfo
-) -> BaseTrigger:
-    """Returns APScheduler's trigger for a cron expression.
+def _trigger(minute: str, hour: str, day: str, month: str, weekday: str) -> BaseTrigger:
+    """Returns APScheduler's trigger for a cron expression, whose times are in UTC.
 
     APScheduler reads weekdays as numbers from Monday on, and takes a day of the month and a weekday
     together; crontab(5) counts from Sunday and takes either.
@@ -71,7 +94,7 @@ def _trigger(
 
     def fires_on(day: str, weekday: str) -> CronTrigger:
         return CronTrigger(
-            minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=zone
+            minute=minute, hour=hour, day=day, month=month, day_of_week=weekday, timezone=UTC
         )
 
     weekdays = weekday_names(weekday)
