@@ -2,9 +2,11 @@
 
 import logging
 import shutil
+import zipfile
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from files.whole import replacing, write_whole
 
@@ -31,24 +33,41 @@ class EpochCheckpoint(keras.callbacks.Callback):
         done = epoch + 1
         with replacing(self._directory / f"{done:04d}.keras", suffix=".keras") as partial:
             self.model.save(partial)
-        for older in self._finished()[:-2]:
+        # Later epochs are another network's, which was left out.
+        ours = [path for path in self._finished() if int(path.stem) <= done]
+        for older in ours[:-2]:
             older.unlink()
 
-    def restore(self) -> tuple[int, keras.Model | None]:
+    def restore(self, untrained: keras.Model) -> tuple[int, keras.Model | None]:
         """Returns the number of epochs done, and the compiled model after them if there is one.
 
-        A damaged checkpoint is deleted, and the one before it taken. The history afterwards has
-        the epochs done and no others.
+        A damaged checkpoint is deleted, one of another network left out, and the one before it
+        taken. The history afterwards has the epochs done and no others.
+
+        Args:
+            untrained: the network that is to be trained; layers of the user's own are known to
+                Keras once it was built.
+
+        Raises:
+            OSError: a checkpoint cannot be read now, which is not said to be its fault. As little
+                are MemoryError and tf.errors.ResourceExhaustedError.
         """
         for newest in reversed(self._finished()):
+            if _is_damaged(newest):
+                _log.warning("the checkpoint %s is damaged and left out", newest)
+                newest.unlink()
+                continue
             try:
                 model = keras.models.load_model(newest)
-            except Exception as error:  # Keras raises whatever the damage leads to
-                _log.warning("the checkpoint %s is damaged and left out: %s", newest, error)
-                newest.unlink()
-            else:
+            except (OSError, MemoryError, tf.errors.ResourceExhaustedError):
+                raise
+            except Exception as error:  # Keras raises whatever the difference leads to
+                _log.warning("the checkpoint %s cannot be used and is left out: %s", newest, error)
+                continue
+            if _shapes(model) == _shapes(untrained):
                 self._cut_history(int(newest.stem))
                 return int(newest.stem), model
+            _log.warning("the checkpoint %s is of another network and left out", newest)
         self._cut_history(0)
         return 0, None
 
@@ -63,3 +82,17 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
     def _finished(self) -> list[Path]:
         return sorted(path for path in self._directory.glob("*.keras") if path.stem.isdecimal())
+
+
+def _is_damaged(checkpoint: Path) -> bool:
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is not None
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # zipfile raises whatever the damage leads to
+        return True
+
+
+def _shapes(model: keras.Model) -> list[tuple[int, ...]]:
+    return [weight.shape for weight in model.weights]

@@ -171,13 +171,16 @@ def train_model(
     check_batch(hyperparameters.batch_size, strategy)
     steps = len(train.rows()) // hyperparameters.batch_size
     with strategy.scope():
-        epochs_done, model = checkpoint.restore()
-        if model is None:
-            model = _new_model(hyperparameters, len(labels), train.images.shape[1:])
+        model = _new_model(hyperparameters, len(labels), train.images.shape[1:])
+        epochs_done, restored = checkpoint.restore(model)
+        if restored is not None:
+            model = restored
+            _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
+        else:
+            if hyperparameters.weights:
+                load_backbone(model, hyperparameters.weights)
             if base_model:
                 take_weights(model, base_model, labels)
-        else:
-            _log.info("training resumes after epoch %d of %d", epochs_done, hyperparameters.epochs)
     callbacks = [
         StopWhenDiverged(),
         keras.callbacks.CSVLogger(checkpoint.history, append=True),
@@ -214,8 +217,6 @@ def _new_model(
 ) -> keras.Model:
     with _dtype_policy(training_policy(hyperparameters.precision)):
         model = build_model(hyperparameters, class_count, image_shape)
-    if hyperparameters.weights:
-        load_backbone(model, hyperparameters.weights)
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         model = MultiWorkerModel(model.inputs, model.outputs[0], name=model.name)
     return model

@@ -1,16 +1,22 @@
 """Training resumes where it was killed, and a seed fixes what it computes."""
 
+import errno
+import importlib
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.modeling.callbacks import TrainingDivergedError
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import LabelledImages
 from pipeline.modeling.image_store import ImageStore, make_store
+from pipeline.modeling.network import build_model
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters, Precision, Stream
 
@@ -95,7 +101,7 @@ def put_another_archive_there(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [truncate, flip_a_byte_of_the_weights, put_another_archive_there]
+    "damage", [truncate, empty, flip_a_byte_of_the_weights, put_another_archive_there]
 )
 def test_a_damaged_checkpoint_costs_no_more_than_its_epoch(
     split: LabelledImages,
@@ -139,9 +145,127 @@ def test_a_checkpoint_that_was_being_written_is_ignored(
     with pytest.raises(Killed):
         train_model(split, split, TINY, KillAfter(tmp_path / "c", 1), tmp_path)
     (tmp_path / "c" / "partial.keras").write_bytes(b"half of a file")
-    epochs_done, model = EpochCheckpoint(tmp_path / "c").restore()
+    epochs_done, model = EpochCheckpoint(tmp_path / "c").restore(build_model(TINY))
     assert epochs_done == 1
     assert model is not None
+
+
+@pytest.mark.parametrize(
+    "accident",
+    [
+        OSError(errno.EIO, "Input/output error"),
+        MemoryError(),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"),
+    ],
+)
+def test_an_accident_in_reading_ends_the_training_and_costs_no_checkpoint(
+    split: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accident: Exception
+) -> None:
+    with pytest.raises(Killed):
+        train_model(split, split, TINY, KillAfter(tmp_path / "c", 2), tmp_path)
+    kept = contents(tmp_path / "c")
+
+    def fail(path: Path) -> None:
+        raise accident
+
+    monkeypatch.setattr(keras.models, "load_model", fail)
+    with pytest.raises(type(accident)):
+        train(split, tmp_path)
+    assert contents(tmp_path / "c") == kept
+
+
+def test_a_checkpoint_that_cannot_be_opened_ends_the_training(
+    split: LabelledImages, tmp_path: Path
+) -> None:
+    (tmp_path / "c" / "0001.keras").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        train(split, tmp_path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+OWN_NETWORK = """
+import os
+import keras
+
+@keras.saving.register_keras_serializable(package="own")
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+def build(hyperparameters, class_count, image_shape):
+    inputs = keras.Input(image_shape)
+    x = keras.layers.Flatten()(Twice()(inputs))
+    x = keras.layers.Dense(int(os.environ["WIDTH"]))(x)
+    return keras.Model(inputs, keras.layers.Dense(class_count)(x))
+"""
+OWN = TINY.model_copy(update={"network": "own_network:build", "epochs": 4})
+
+
+@pytest.fixture
+def killed_own(
+    split: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Where a training of a user's network was killed after its third epoch, by another process."""
+    (tmp_path / "own_network.py").write_text(OWN_NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("WIDTH", "8")
+    with pytest.raises(Killed):
+        train_model(split, split, OWN, KillAfter(tmp_path / "c", 3), tmp_path)
+    forget_own_network()
+    yield tmp_path
+    forget_own_network()
+
+
+def forget_own_network() -> None:
+    sys.modules.pop("own_network", None)
+    keras.saving.get_custom_objects().pop("own>Twice", None)
+
+
+def test_a_training_with_layers_of_ones_own_resumes_in_another_process(
+    split: LabelledImages, killed_own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        train(split, killed_own, OWN)
+    assert "training resumes after epoch 3 of 4" in caplog.text
+    assert "left out" not in caplog.text
+
+
+def test_checkpoints_of_another_network_are_left_out_and_not_in_the_way(
+    split: LabelledImages,
+    killed_own: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("WIDTH", "16")
+    with pytest.raises(Killed):
+        train_model(split, split, OWN, KillAfter(killed_own / "c", 1), killed_own)
+    assert caplog.text.count("is of another network and left out") == 2
+    assert sorted(path.stem for path in (killed_own / "c").glob("*.keras")) == [
+        "0001",
+        "0002",
+        "0003",
+    ]
+
+    with caplog.at_level("INFO"):
+        model = train(split, killed_own, OWN)
+
+    assert "training resumes after epoch 1 of 4" in caplog.text
+    assert model.layers[-2].units == 16
+    assert epochs_in_history(killed_own) == ["epoch", "0", "1", "2", "3"]
+
+
+def test_a_checkpoint_whose_layers_are_not_known_any_more_is_left_out(
+    split: LabelledImages, killed_own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = OWN_NETWORK.replace("class Twice", "class Double").replace("Twice()", "Double()")
+    (killed_own / "own_network.py").write_text(text)
+    importlib.invalidate_caches()
+    train(split, killed_own, OWN)
+    assert caplog.text.count("cannot be used and is left out") == 2
+    assert epochs_in_history(killed_own) == ["epoch", "0", "1", "2", "3"]
 
 
 def test_a_seed_fixes_the_first_weights(split: LabelledImages, tmp_path: Path) -> None:
