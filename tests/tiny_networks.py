@@ -21,6 +21,18 @@ def on_a_backbone(
     return keras.Model(inputs, layers.Dense(class_count, dtype="float32")(x))
 
 
+def that_draws(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    """One with several layers that draw numbers, some of them in a network inside it."""
+    seen = keras.Input(image_shape)
+    x = layers.GaussianNoise(0.1)(layers.RandomFlip("horizontal")(seen))
+    inner = keras.Model(seen, layers.SpatialDropout2D(0.2)(layers.Conv2D(4, 3, strides=2)(x)))
+    inputs = keras.Input(image_shape)
+    x = layers.Dropout(hyperparameters.dropout)(layers.Flatten()(inner(inputs)))
+    return keras.Model(inputs, layers.Dense(class_count, dtype="float32")(x))
+
+
 def of_other_classes(
     hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
 ) -> keras.Model:

@@ -5,6 +5,7 @@ import math
 import time
 
 import keras
+import numpy as np
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,26 @@ class StopWhenDiverged(keras.callbacks.Callback):
                 f"the training diverged in step {batch + 1} of epoch {self._epoch}: its loss is no "
                 "longer a number; a lower training.learning_rate may help"
             )
+
+
+class SeedEpochs(keras.callbacks.Callback):
+    """Has what layers draw in an epoch, such as dropout's masks, depend on its number.
+
+    Keras restores no seed generator with a model. What each draws follows from the seed, the
+    epoch's number and its own place in the network, as the order of the images does from the first
+    two, so that a resumed training draws what an uninterrupted one would have drawn.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        states = [each for each in self.model.variables if each.name == "seed_generator_state"]
+        for place, state in enumerate(states):
+            drawn = np.random.SeedSequence((self._seed, epoch, place)).generate_state(1)[0]
+            # Half of what it may be: TensorFlow reads the seed as int32.
+            state.assign([drawn // 2, 0])
 
 
 class EpochLog(keras.callbacks.Callback):

@@ -17,7 +17,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.best_hyperparameters import decode, with_tuned
 from pipeline.modeling.backbone import freeze, load_backbone, phases
-from pipeline.modeling.callbacks import EpochLog, StopWhenDiverged
+from pipeline.modeling.callbacks import EpochLog, SeedEpochs, StopWhenDiverged
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import (
     LabelledImages,
@@ -183,6 +183,7 @@ def train_model(
                 take_weights(model, base_model, labels)
     callbacks = [
         StopWhenDiverged(),
+        SeedEpochs(hyperparameters.seed),
         keras.callbacks.CSVLogger(checkpoint.history, append=True),
         keras.callbacks.TensorBoard(run_dir / "tensorboard"),
         EpochLog(hyperparameters.epochs),

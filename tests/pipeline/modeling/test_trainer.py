@@ -29,14 +29,13 @@ def split() -> LabelledImages:
     )
 
 
-# Without dropout, whose random state is no part of a Keras checkpoint.
 TINY = Hyperparameters(
     epochs=3,
     batch_size=16,
     filters=(4, 4),
     convolutions=1,
     dense_units=8,
-    dropout=0.0,
+    dropout=0.3,
     precision=Precision.FLOAT32,
 )
 
@@ -62,14 +61,16 @@ class KillAfter(EpochCheckpoint):
             raise Killed
 
 
+@pytest.mark.parametrize("network", ["cnn", "tests.tiny_networks:that_draws"])
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
-    split: LabelledImages, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    split: LabelledImages, tmp_path: Path, caplog: pytest.LogCaptureFixture, network: str
 ) -> None:
-    whole = train(split, tmp_path / "whole")
+    how = TINY.model_copy(update={"network": network})
+    whole = train(split, tmp_path / "whole", how)
     with pytest.raises(Killed):
-        train_model(split, split, TINY, KillAfter(tmp_path / "killed" / "c", 2), tmp_path)
+        train_model(split, split, how, KillAfter(tmp_path / "killed" / "c", 2), tmp_path)
     with caplog.at_level("INFO"):
-        resumed = train(split, tmp_path / "killed")
+        resumed = train(split, tmp_path / "killed", how)
 
     assert "training resumes after epoch 2 of 3" in caplog.text
     for expected, weights in zip(whole.get_weights(), resumed.get_weights(), strict=True):
