@@ -87,20 +87,13 @@ class Trial:
         return Routes(Path(self.store.storage.base))
 
     def current(self) -> Canary | None:
-        """Returns the version on trial, or None.
+        """Returns the version on trial, or None; one that is no longer served is on trial no more.
 
         Raises:
             CanaryError: the record of it cannot be read.
         """
-        try:
-            text = self.store.storage.read(_FILE)
-            return Canary.model_validate_json(text) if text else None
-        except self.store.storage.unreadable as error:
-            path = self.store.storage.uri(_FILE)
-            raise CanaryError(
-                f"{path} cannot be read ({str(error).partition(chr(10))[0]}); remove it to send "
-                "all clients to the stable version, and begin again"
-            ) from error
+        canary = self._recorded()
+        return canary if canary is not None and canary.version in self._served() else None
 
     def begin(
         self, version: int, percent: int, reason: str = "", *, supersede: bool = False
@@ -148,7 +141,7 @@ class Trial:
         Raises:
             CanaryError: there is none.
         """
-        canary = self._required()
+        canary = self._required(self.current())
         self._label(STABLE, canary.version)
         self._write(None, Action.PROMOTED, reason, canary.version)
         self.restore()
@@ -157,13 +150,21 @@ class Trial:
     def abort(self, reason: str) -> Canary:
         """Takes the version on trial back: no client meets it any more, and it is rolled back.
 
+        If it was already, by other means, this ends its trial.
+
         Raises:
-            CanaryError: there is none.
+            CanaryError: there is none, or nothing would be left to serve.
         """
-        canary = self._required()
+        canary = self._required(self._recorded())
+        served = self._served()
+        if served == [canary.version]:
+            raise CanaryError(
+                f"version {canary.version} is the only one that is left to serve: promote it, or "
+                "push another one first"
+            )
         self.routes.show(pinned=True, percent=0)
-        self._label(CANARY, canary.stable)
-        if any(served.number == canary.version for served in self.store.served()):
+        self._label(CANARY, canary.stable if canary.stable in served else None)
+        if canary.version in served:
             roll_back(self.store, canary.version, reason)
         # Until then it is the newest version, which clients meet that ask for no label.
         self._wait_until_gone(canary.version)
@@ -171,15 +172,25 @@ class Trial:
         self.restore()
         return canary
 
+    def write_off(self) -> None:
+        """Ends the trial of a version that was rolled back by other means.
+
+        Raises:
+            CanaryError: the record of it cannot be read.
+        """
+        canary = self._recorded()
+        if canary is not None and canary.version not in self._served():
+            self.abort("it is no longer served")
+
     def restore(self) -> Canary | None:
         """Makes the routes follow from what is written, after a start or an interruption."""
         canary = self.current()
-        served = [version.number for version in self.store.served()]
-        if canary is not None and canary.version in served:
+        if canary is not None:
             self.routes.show(pinned=True, percent=canary.percent)
             return canary
         labels = read_labels(self.store)
         stable = labels.labels.get(STABLE) if labels else None
+        served = self._served()
         # What is newer than stable and was neither promoted nor taken back stays out of sight.
         behind = self.routes.pinned.exists() and stable in served and stable != served[0]
         self.routes.show(pinned=behind, percent=0)
@@ -191,14 +202,43 @@ class Trial:
         self.routes.show(pinned=True, percent=percent)
         return changed
 
-    def _required(self) -> Canary:
-        canary = self.current()
+    def _recorded(self) -> Canary | None:
+        """Returns the trial that has begun and not ended, whatever has come of its versions."""
+        try:
+            text = self.store.storage.read(_FILE)
+            canary = Canary.model_validate_json(text) if text else None
+        except self.store.storage.unreadable as error:
+            path = self.store.storage.uri(_FILE)
+            raise CanaryError(
+                f"{path} cannot be read ({str(error).partition(chr(10))[0]}); remove it to send "
+                "all clients to the stable version, and begin again"
+            ) from error
+        return canary and canary.model_copy(update={"stable": self._stable_of(canary)})
+
+    def _stable_of(self, canary: Canary) -> int:
+        """Returns the version that the other clients meet now.
+
+        Where that of the trial's beginning was rolled back, its label has moved on.
+        """
+        labels = read_labels(self.store)
+        stable = labels.labels.get(STABLE) if labels else None
+        others = [number for number in self._served() if number != canary.version]
+        if stable in others:
+            return stable
+        older = (number for number in others if number < canary.version)
+        return next(older, max(others, default=canary.stable))
+
+    def _required(self, canary: Canary | None) -> Canary:
         if canary is None:
             raise CanaryError("no version is on trial; `models canary N --percent P` begins one")
         return canary
 
+    def _served(self) -> list[int]:
+        """Returns the versions that are served, newest first."""
+        return [version.number for version in self.store.served()]
+
     def _stable_beside(self, version: int) -> int:
-        served = [each.number for each in self.store.served()]
+        served = self._served()
         if version not in served:
             raise CanaryError(
                 f"version {version} is not served from {self.store.storage.base}; served are "
@@ -215,7 +255,8 @@ class Trial:
         pinned = labels.labels.get(STABLE) if labels and self.routes.pinned.exists() else None
         return pinned if pinned in served and pinned != version and pinned else served[1]
 
-    def _label(self, label: str, version: int) -> None:
+    def _label(self, label: str, version: int | None) -> None:
+        """Points a label at a version, or removes it when there is none, and waits for servers."""
         labels = read_labels(self.store)
         if not labels or labels.labels.get(label) != version:
             move_label(
@@ -228,7 +269,7 @@ class Trial:
             )
             if self.server is None:
                 time.sleep(_BLIND_SECONDS)
-        if self.server is not None:
+        if self.server is not None and version is not None:
             wait_until_labelled(self.server, self.model_name, label, version)
 
     def _wait_until_loaded(self, version: int) -> None:

@@ -16,6 +16,7 @@ from serving.edge.canary import CANARY, CanaryError, Trial
 from serving.edge.judgement import Judgement, Verdict, judge
 from serving.edge.limits import Limits
 from serving.versions.journal import Action, read_entries
+from serving.versions.labels import UnknownVersionError
 
 ACCESS_LOG = "access.log"
 ANSWER_LOG = "answers.log"
@@ -61,9 +62,12 @@ class Judge:
     def act(self) -> Judgement | None:
         """Judges, and does what follows; the reasons go to the versions' history.
 
+        The trial of a version that was rolled back by other means is written off.
+
         Raises:
             CanaryError: the record of the trial cannot be read.
         """
+        self.trial.write_off()
         found = self.judge()
         if found is None:
             return None
@@ -95,7 +99,7 @@ class Judge:
                 if found is not None and found.verdict is not Verdict.WAIT:
                     return found
                 said = "; ".join(found.reasons) if found else told
-            except (CanaryError, ClientError, OSError) as error:
+            except (CanaryError, UnknownVersionError, ClientError, OSError) as error:
                 # The server may be back at the next look.
                 said = f"could not be judged: {error}"
             if said != told:
@@ -106,8 +110,7 @@ class Judge:
 
     def _is_on_trial(self, version: int) -> bool:
         current = self.trial.current()
-        is_served = any(each.number == version for each in self.trial.store.served())
-        return current is not None and current.version == version and is_served
+        return current is not None and current.version == version
 
     def _ended_by_others(self, version: int) -> Judgement:
         of_trial = [

@@ -121,6 +121,126 @@ def test_a_version_that_was_rolled_back_by_other_means_is_no_trial(
     assert trial.current() is None
 
 
+@pytest.fixture
+def after_stable_was_rolled_back(trial: Trial, push: Callable[[], int]) -> tuple[int, int, int]:
+    """Three versions, the last of them on trial, and the second, which was stable, taken back."""
+    versions = push(), push(), push()
+    trial.begin(versions[2], 10)
+    roll_back(trial.store, versions[1], "by hand")
+    return versions
+
+
+def test_a_trial_goes_on_beside_the_version_that_is_stable_after_a_rollback(
+    trial: Trial, after_stable_was_rolled_back: tuple[int, int, int]
+) -> None:
+    first, _, new = after_stable_was_rolled_back
+    current = trial.current()
+    assert current is not None
+    assert (current.version, current.stable) == (new, first)
+    trial.begin(new, 20)
+    assert labels(trial) == {"stable": first, "canary": new}
+
+
+def test_aborted_after_stable_was_rolled_back_it_leaves_the_version_before_that(
+    trial: Trial, after_stable_was_rolled_back: tuple[int, int, int]
+) -> None:
+    first = after_stable_was_rolled_back[0]
+    assert trial.abort("slow").stable == first
+    assert labels(trial) == {"stable": first, "canary": first}
+    assert [version.number for version in trial.store.served()] == [first]
+    assert trial.current() is None
+
+
+def test_promoted_after_stable_was_rolled_back_it_meets_all(
+    trial: Trial, after_stable_was_rolled_back: tuple[int, int, int]
+) -> None:
+    new = after_stable_was_rolled_back[2]
+    trial.promote("it is better")
+    assert labels(trial) == {"stable": new, "canary": new}
+    assert shown(trial) == (False, 0)
+
+
+def test_the_last_version_that_is_left_is_promoted_and_not_aborted(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    stable, new = push(), push()
+    trial.begin(new, 10)
+    roll_back(trial.store, stable, "by hand")
+    with pytest.raises(CanaryError, match=f"version {new} is the only one that is left"):
+        trial.abort("slow")
+    assert labels(trial) == {"stable": new, "canary": new}
+    trial.promote()
+    assert trial.current() is None
+
+
+def test_without_any_version_the_trial_ends_with_its_label(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    stable, new = push(), push()
+    trial.begin(new, 10)
+    roll_back(trial.store, stable, "by hand")
+    roll_back(trial.store, new, "by hand", allow_last=True)
+    trial.abort("all are gone")
+    assert labels(trial) == {}
+    assert trial.current() is None
+
+
+@pytest.mark.parametrize("stable_goes", [False, True])
+def test_an_abort_that_was_interrupted_is_ended_by_the_next(
+    trial: Trial, push: Callable[[], int], monkeypatch: pytest.MonkeyPatch, stable_goes: bool
+) -> None:
+    first, second, new = push(), push(), push()
+    trial.begin(new, 10)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trial, "_wait_until_gone", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            trial.abort("slow")
+    if stable_goes:
+        roll_back(trial.store, second, "by hand")
+    stable = trial.abort("slow").stable
+    assert stable == (first if stable_goes else second)
+    assert labels(trial) == {"stable": stable, "canary": stable}
+
+
+def test_the_trial_of_a_version_that_is_gone_is_in_the_way_of_none(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    gone = push()
+    trial.begin(gone, 40)
+    roll_back(trial.store, gone, "by hand")
+    assert trial.current() is None
+    with pytest.raises(CanaryError, match="no version is on trial"):
+        trial.promote()
+    new = push()
+    trial.begin(new, 10)
+    current = trial.current()
+    assert current is not None
+    assert current.version == new
+
+
+def test_a_trial_is_written_off_once_its_version_is_gone(
+    trial: Trial, push: Callable[[], int]
+) -> None:
+    stable, new = push(), push()
+    trial.write_off()
+    trial.begin(new, 40)
+    trial.write_off()
+    assert shown(trial) == (True, 40)
+    roll_back(trial.store, new, "by hand")
+    trial.write_off()
+    assert shown(trial) == (False, 0)
+    assert labels(trial) == {"stable": stable, "canary": stable}
+    entries = read_entries(trial.store)
+    trial.write_off()
+    assert read_entries(trial.store) == entries
+    assert (entries[-1].action, entries[-1].reason) == ("aborted", "it is no longer served")
+
+
 def test_a_damaged_record_is_said_and_not_guessed(trial: Trial, push: Callable[[], int]) -> None:
     push()
     trial.begin(push(), 40)

@@ -73,6 +73,45 @@ def test_a_bad_one_is_taken_back(judge: Judge, trial: Trial, push: Callable[[], 
     assert verdict is Verdict.ABORT
 
 
+def test_a_bad_one_is_taken_back_though_stable_was_rolled_back(
+    judge: Judge, trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    stable, version = push(), push()
+    trial.begin(version, 10)
+    verdict, _ = watched(
+        judge,
+        version,
+        lambda: roll_back(trial.store, stable, "by hand"),
+        lambda: answered(judge, 60, canary_status=500),
+    )
+    assert verdict is Verdict.ABORT
+
+
+def test_a_bad_one_with_nothing_beside_it_is_watched_until_something_is(
+    judge: Judge, trial: Trial, push: Callable[[], int]
+) -> None:
+    stable, version = push(), push()
+    trial.begin(version, 10)
+    roll_back(trial.store, stable, "by hand")
+    answered(judge, 60, canary_status=500)
+    verdict, said = watched(judge, version, lambda: None, push)
+    assert verdict is Verdict.ABORT
+    assert said.count(f"could not be judged: version {version} is the only one that is left") == 1
+
+
+def test_the_trial_of_a_version_that_is_gone_is_written_off(
+    judge: Judge, trial: Trial, push: Callable[[], int]
+) -> None:
+    push()
+    version = push()
+    trial.begin(version, 10)
+    answered(judge, 120)
+    roll_back(trial.store, version, "by hand")
+    assert judge.act() is None
+    assert trial.routes.percent() == 0
+
+
 @pytest.mark.parametrize(
     ("end", "verdict"),
     [
