@@ -306,7 +306,12 @@ class ModelSchedule:
         if self._report_command and hours:
             reports = self.config.traffic_dir / "reports"
             self._traffic = TrafficWatch(
-                self._report_command, hours, reports, self._clock, self._log
+                self._report_command,
+                hours,
+                reports,
+                self._clock,
+                self._log,
+                self.config.schedule.max_run_seconds,
             )
 
     def _look_at_traffic(self) -> None:

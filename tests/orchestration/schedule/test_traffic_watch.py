@@ -104,6 +104,43 @@ def test_a_restart_does_not_report_sooner_than_is_due(schedule, tmp_path: Path) 
     reported(made, tmp_path, 1)
 
 
+@pytest.mark.parametrize("heeds", ["sys.exit(1)", "None"])
+def test_a_report_that_hangs_is_stopped_and_another_follows(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    heeds: str,
+) -> None:
+    monkeypatch.setattr("orchestration.schedule.traffic_watch._STOP_SECONDS", 1.0)
+    limits = ["traffic.report_hours=2", "schedule.max_run_seconds=600"]
+    config = load_config(workdir=tmp_path, overrides=limits)
+    up = tmp_path / "up"
+    hanging = (
+        f"import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: {heeds}); "
+        f"open({str(up)!r}, 'w').close(); time.sleep(600)"
+    )
+    command, clock = [sys.executable, "-c", hanging], FakeClock()
+    made = ModelSchedule(config, ["unused"], report_command=command, clock=clock)
+    made.resume()
+    made.turn()
+    assert made._traffic
+    first = made._traffic._process
+    assert first
+    while not up.exists():
+        time.sleep(0.02)
+    clock.advance(seconds=599)
+    made.turn()
+    assert first.poll() is None
+    clock.advance(seconds=2)
+    made.turn()
+    assert first.poll() is not None
+    assert "the traffic report has taken 600 s; stopping it" in caplog.text
+    clock.advance(hours=2)
+    made.turn()
+    assert made._traffic._process
+    made.stop_run()
+
+
 def test_a_report_ends_with_its_schedule(tmp_path: Path) -> None:
     config = load_config(workdir=tmp_path, overrides=["traffic.report_hours=2"])
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
