@@ -42,3 +42,50 @@ def of_other_classes(
 
 def nothing(hyperparameters: Hyperparameters, class_count: int, image_shape: Shape) -> None:
     """One without its `return`."""
+
+
+def whose_output_is_a_dict(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    """One that gives its logits a name."""
+    model = on_a_backbone(hyperparameters, class_count, image_shape)
+    return keras.Model(model.input, {"logits": model.output})
+
+
+def whose_output_is_a_list(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    """One that gives a list of one."""
+    model = on_a_backbone(hyperparameters, class_count, image_shape)
+    return keras.Model(model.input, [model.output])
+
+
+def without_an_input(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    """One that is not built before it is called."""
+    return keras.Sequential([layers.Flatten(), layers.Dense(class_count)])
+
+
+def in_a_row(hyperparameters: Hyperparameters, class_count: int, image_shape: Shape) -> keras.Model:
+    """One of layers in a row, which begins with its input."""
+    dense = layers.Dense(class_count, dtype="float32")
+    return keras.Sequential([keras.Input(image_shape), layers.Flatten(), dense])
+
+
+class Subclass(keras.Model):
+    """One in the style of other libraries."""
+
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        self.dense = layers.Dense(class_count)
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        return self.dense(keras.ops.reshape(images, (-1, 784)))
+
+
+def subclassed(
+    hyperparameters: Hyperparameters, class_count: int, image_shape: Shape
+) -> keras.Model:
+    """One that knows no shapes."""
+    return Subclass(class_count)

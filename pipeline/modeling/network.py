@@ -53,11 +53,24 @@ def _build_custom(
     )
     if not isinstance(model, keras.Model):
         raise NetworkError(f"{name} returns {model!r}, which is no model of Keras")
-    shapes = model.input_shape, model.output_shape
+    try:
+        shapes = model.input_shape, model.output_shape
+    except AttributeError:  # of a model that finds them out when it is first called
+        raise NetworkError(
+            f"{name} builds a model that does not know its shapes; begin it with "
+            f"keras.Input({image_shape}), which a subclass cannot"
+        ) from None
     if shapes != ((None, *image_shape), (None, class_count)):
         raise NetworkError(
             f"{name} builds a model from {shapes[0]} to {shapes[1]}; it is to be one from "
             f"{(None, *image_shape)} to {(None, class_count)}"
+        )
+    # A shape does not tell whether the output is one tensor.
+    logits = model.compute_output_spec(keras.KerasTensor(shapes[0]))
+    if not isinstance(logits, keras.KerasTensor):
+        raise NetworkError(
+            f"{name} builds a model whose output is a {type(logits).__name__}; it is to be one "
+            "tensor, the logits"
         )
     return model
 

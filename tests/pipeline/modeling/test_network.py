@@ -41,8 +41,9 @@ def test_without_dense_units_the_logits_come_from_the_mean_of_each_channel() -> 
     assert model.layers[-1].kernel.shape == (6, 10)
 
 
-def test_a_function_of_ones_own_builds_the_network() -> None:
-    own = Hyperparameters(network="tests.tiny_networks:on_a_backbone")
+@pytest.mark.parametrize("function", ["on_a_backbone", "in_a_row"])
+def test_a_function_of_ones_own_builds_the_network(function: str) -> None:
+    own = Hyperparameters(network=f"tests.tiny_networks:{function}")
     model = build_model(own, class_count=3, image_shape=(12, 12, 3))
     assert model.input_shape == (None, 12, 12, 3)
     assert model.output_shape == (None, 3)
@@ -53,6 +54,10 @@ def test_a_function_of_ones_own_builds_the_network() -> None:
     [
         ("of_other_classes", r"to \(None, 11\); it is to be one from .* to \(None, 10\)"),
         ("nothing", "returns None, which is no model of Keras"),
+        ("whose_output_is_a_dict", "whose output is a dict; it is to be one tensor, the logits"),
+        ("whose_output_is_a_list", "whose output is a list; it is to be one tensor, the logits"),
+        ("without_an_input", r"does not know its shapes; begin it with keras.Input\(\(28, 28, 1"),
+        ("subclassed", "does not know its shapes; .*, which a subclass cannot"),
     ],
 )
 def test_a_function_that_builds_something_else_is_named(function: str, sentence: str) -> None:
