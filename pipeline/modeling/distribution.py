@@ -34,12 +34,22 @@ def machine_count() -> int:
 
 
 def is_chief() -> bool:
-    """Whether this is the one machine of a training that keeps what comes of it."""
+    """Whether this is the one machine of a training that keeps what comes of it.
+
+    Raises:
+        ValueError: `TF_CONFIG` has several machines, and does not say which of them this is.
+    """
     config = _tf_config()
     if machine_count() == 1:
         return True
     first = "chief" if "chief" in config["cluster"] else "worker"
-    return (config["task"]["type"], config["task"]["index"]) == (first, 0)
+    try:
+        # As TensorFlow does, it takes an index in quotes.
+        return (config["task"]["type"], int(config["task"]["index"])) == (first, 0)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(
+            "TF_CONFIG has several machines; its task is to have the type and the index of this one"
+        ) from None
 
 
 def _tf_config() -> dict[str, Any]:

@@ -36,7 +36,7 @@ TINY = Hyperparameters(
 )
 
 
-def tf_config(kind: str, index: int = 0, **cluster: list[str]) -> str:
+def tf_config(kind: str, index: int | str = 0, **cluster: list[str]) -> str:
     return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
 
 
@@ -47,6 +47,8 @@ def tf_config(kind: str, index: int = 0, **cluster: list[str]) -> str:
         (tf_config("worker", worker=["a:1"]), 1, True),
         (tf_config("worker", worker=["a:1", "b:1"]), 2, True),
         (tf_config("worker", 1, worker=["a:1", "b:1"]), 2, False),
+        (tf_config("worker", "0", worker=["a:1", "b:1"]), 2, True),
+        (tf_config("worker", "1", worker=["a:1", "b:1"]), 2, False),
         (tf_config("chief", chief=["a:1"], worker=["b:1", "c:1"]), 3, True),
         (tf_config("worker", chief=["a:1"], worker=["b:1", "c:1"]), 3, False),
     ],
@@ -62,6 +64,16 @@ def test_parameter_servers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", tf_config("ps", ps=["a:1"], worker=["b:1"]))
     with pytest.raises(ValueError, match="a chief and workers, not ps"):
         machine_count()
+
+
+@pytest.mark.parametrize("task", [{}, {"task": {"type": "worker"}}, {"task": {"index": 0}}])
+def test_which_of_several_machines_this_is_has_to_be_said(
+    task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"cluster": {"worker": ["a:1", "b:1"]}, **task}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(ValueError, match="the type and the index of this one"):
+        is_chief()
 
 
 def test_a_pipeline_runs_on_the_chief_alone(monkeypatch: pytest.MonkeyPatch) -> None:
