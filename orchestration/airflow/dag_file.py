@@ -71,10 +71,14 @@ class ProjectCommand(BaseOperator):
 
 
 def last_span(interval_start: datetime | None) -> int:
-    """Returns the span of the day that a run is for; 0: it may read the newest ones."""
+    """Returns the span of the day that a run is for; 0: it may read the newest ones.
+
+    A day before the first span has -1, since no span may be read then.
+    """
     if START is None or interval_start is None:
         return 0
-    return (interval_start.astimezone(ZONE).date() - START.date()).days + 1
+    days = (interval_start.astimezone(ZONE).date() - START.date()).days
+    return days + 1 if days >= 0 else -1
 
 
 with DAG(

@@ -92,6 +92,9 @@ print(json.dumps({
     "spans": [found["last_span"](day and datetime.fromisoformat(day)) for day in (
         None, "2026-03-01T02:00:00+00:00", "2026-03-01T23:30:00+00:00", "2026-03-08T02:00:00+00:00"
     )],
+    "spans_before": [found["last_span"](datetime.fromisoformat(day)) for day in (
+        "2026-02-28T22:30:00+00:00", "2026-02-20T02:00:00+00:00"
+    )],
     "imported": sorted({name.partition(".")[0] for name in sys.modules}),
 }))
 """
@@ -162,6 +165,11 @@ def test_runs_are_scheduled_one_at_a_time_and_caught_up(parsed: dict) -> None:
 def test_a_data_interval_is_a_span_counted_in_days_of_the_schedules_time_zone(parsed: dict) -> None:
     # Half past eleven at night in UTC is the next day in Berlin.
     assert parsed["spans"] == [0, 1, 2, 8]
+
+
+def test_a_run_for_a_day_before_the_first_span_may_read_none(parsed: dict) -> None:
+    # 0 would be all of them.
+    assert parsed["spans_before"] == [-1, -1]
 
 
 def test_example_gen_alone_is_told_the_span_and_its_execution_tells_the_others(dag: Path) -> None:
