@@ -45,6 +45,10 @@ class UnreadableImageError(ValueError):
     """The bytes are no picture that means the same everywhere; says why, without naming a file."""
 
 
+class TooManyPixelsError(UnreadableImageError):
+    """A sound picture that is larger than the limit, which may be the one that is wrong."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture that means the same everywhere.
@@ -129,7 +133,7 @@ def _opened(content: bytes, max_pixels: int) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
     width, height = image.size
     if width * height > max_pixels:
-        raise UnreadableImageError(
+        raise TooManyPixelsError(
             f"it has {width} x {height} pixels, more than {max_pixels:,} (serving.max_pixels)"
         )
     if image.format != "MPO" and getattr(image, "is_animated", False):

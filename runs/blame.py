@@ -11,8 +11,8 @@ from runs.result import RunResult, results
 _STAYS = {
     Status.DATA_REFUSED: (
         "no span was quarantined, because nothing speaks against one alone: look at the schema, at "
-        "data.labels and at what changed since the last push; `runner.py data quarantine N "
-        "--reason ...` leaves one out"
+        "data.labels, at serving.max_pixels and at what changed since the last push; "
+        "`runner.py data quarantine N --reason ...` leaves one out"
     ),
     Status.NOT_BLESSED: (
         "no span was quarantined, because these settings, code and schema have not passed with "

@@ -65,13 +65,12 @@ class AssignShards(beam.DoFn):
     The images stay in their files: Beam would hold them in memory, and more than once.
     """
 
-    def __init__(self, class_count: int, shard_counts: dict[str, int]) -> None:
-        self._class_count = class_count
+    def __init__(self, shard_counts: dict[str, int]) -> None:
         self._shard_counts = shard_counts
 
     def process(self, element: tuple[int, Pair]) -> Iterator[tuple[Shard, Batch]]:
         place, pair = element
-        images, _ = read_pair(pair, self._class_count)
+        images, _ = read_pair(pair)
         hashes = splits.digests(images)
         del images
         split_of = splits.split_of(pair.role, hashes)
@@ -87,8 +86,7 @@ class AssignShards(beam.DoFn):
 class WriteShard(beam.DoFn):
     """Writes one shard as a file of tf.Examples, its examples in the order of the layout."""
 
-    def __init__(self, class_count: int, split_uris: dict[str, str]) -> None:
-        self._class_count = class_count
+    def __init__(self, split_uris: dict[str, str]) -> None:
         self._split_uris = split_uris
         self._read: dict[int, tuple[Bytes, Bytes]] = {}
 
@@ -110,7 +108,7 @@ class WriteShard(beam.DoFn):
                 yield _example(content, label, mean, origin)
             return
         if batch.place not in self._read:
-            self._read[batch.place] = read_pair(batch.pair, self._class_count)
+            self._read[batch.place] = read_pair(batch.pair)
         images, labels = self._read[batch.place]
         yield from _examples(images[batch.rows], labels[batch.rows], batch.pair.origin)
 
@@ -185,8 +183,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         class_count = exec_properties["class_count"]
         labels = json.loads(exec_properties["labels"]) or list(map(str, range(class_count)))
         artifact = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
-        looked = self._look(layout, exec_properties["max_pixels"], artifact.uri)
-        verified = verify(layout, class_count, looked, labels)
+        max_pixels = exec_properties["max_pixels"]
+        looked = self._look(layout, max_pixels, artifact.uri)
+        verified = verify(layout, class_count, max_pixels, looked, labels)
         counts = verified.by_split
         per_shard = exec_properties["examples_per_shard"]
         shard_counts = {name: splits.shard_count(counts[name], per_shard) for name in counts}
@@ -198,13 +197,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 pipeline
                 | "Files" >> beam.Create(list(enumerate(layout.pairs)))
                 | "Spread" >> beam.Reshuffle()
-                | "Assign" >> beam.ParDo(AssignShards(class_count, shard_counts))
+                | "Assign" >> beam.ParDo(AssignShards(shard_counts))
             )
             _ = (
                 (of_pairs, pipeline | "Pictures" >> beam.Create(of_pictures))
                 | beam.Flatten()
                 | "Gather" >> beam.GroupByKey()
-                | "Write" >> beam.ParDo(WriteShard(class_count, split_uris))
+                | "Write" >> beam.ParDo(WriteShard(split_uris))
             )
         artifact.span = layout.newest_span
         for name, value in (

@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import ImageStat
 
+from components.idx_example_gen.problem import Problem
 from data import picture_folder, splits
 from data.class_names import label_of
 from data.layout import Layout, PictureFolder
-from data.picture import pixel_digest, read_picture
+from data.picture import TooManyPixelsError, pixel_digest, read_picture
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Looked:
         digest: of the pixels.
         mean: of the grey pixels, 0 to 255.
         problem: a sentence about what is wrong with it; empty: nothing.
+        is_misfit: as of a problem.
     """
 
     place: int
@@ -53,6 +55,7 @@ class Looked:
     digest: int = 0
     mean: float = 0.0
     problem: str = ""
+    is_misfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ class Look(beam.DoFn):
             reason = f"cannot be read ({error.strerror})"
             return Looked(file.place, file.name, problem=f"{file.path}: {reason}")
         except ValueError as error:
-            return Looked(file.place, file.name, problem=f"{file.path}: {error}")
+            is_misfit = isinstance(error, TooManyPixelsError)
+            problem = f"{file.path}: {error}"
+            return Looked(file.place, file.name, problem=problem, is_misfit=is_misfit)
         if picture.changes:
             reason = (
                 f"means another picture to a server than to people ({', '.join(picture.changes)}); "
@@ -121,15 +126,18 @@ def read_looked(pattern: str) -> list[Looked]:
 
 def problems_with(
     looked: Sequence[Looked], layout: Layout, labels: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """Yields origin and sentence for every picture and class that cannot be trained on."""
+) -> Iterator[Problem]:
+    """Yields what is wrong with every picture and class that cannot be trained on."""
     for folder, own in zip(layout.folders, _by_folder(looked, layout), strict=True):
-        yield from ((folder.origin, found.problem) for found in own if found.problem)
+        for found in own:
+            if found.problem:
+                yield Problem(folder.origin, found.problem, found.is_misfit)
         for kind in sorted({_kind(found.name) for found in own}):
             if label_of(kind, labels) is None:
-                yield folder.origin, f"{folder.folder / kind}: no class has this name"
+                sentence = f"{folder.folder / kind}: no class has this name"
+                yield Problem(folder.origin, sentence, is_misfit=True)
         if not own:
-            yield folder.origin, f"{folder.folder}: holds no image"
+            yield Problem(folder.origin, f"{folder.folder}: holds no image")
 
 
 def batches(

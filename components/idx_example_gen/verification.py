@@ -1,14 +1,15 @@
 """Reads every file once before any work is done, so that bad data costs seconds and is named."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from components.idx_example_gen.pictures import Looked, count_by_split, problems_with
+from components.idx_example_gen.problem import Problem, spans_to_blame
 from data import idx, splits
-from data.layout import BASE_ORIGIN, Layout, Pair, is_span, span_of
+from data.layout import Layout, Pair, is_span, span_of
 from data.refusal import DataRefused
 
 _NAMED_POSITIONS = 5
@@ -30,6 +31,7 @@ class Counts:
 def verify(
     layout: Layout,
     class_count: int,
+    max_pixels: int,
     looked: Sequence[Looked] = (),
     labels: Sequence[str] = (),
 ) -> Counts:
@@ -38,6 +40,7 @@ def verify(
     Args:
         layout: what is read.
         class_count: labels are 0 to `class_count` - 1.
+        max_pixels: of an image, width times height.
         looked: what was seen of its pictures.
         labels: names of the classes, which the folders of pictures are called by.
 
@@ -45,29 +48,28 @@ def verify(
         DataRefused: with one sentence for every defect found, each naming its file; or naming the
             split that would be empty.
     """
-    reasons = [problem for _, problem in layout.defects]
-    blamed = {origin for origin, _ in layout.defects}
+    problems = [Problem(origin, sentence) for origin, sentence in layout.defects]
     counts: Counter[str] = Counter()
     by_span: Counter[int] = Counter()
     for pair in layout.pairs:
         try:
-            images, _ = read_pair(pair, class_count)
+            images, numbers = read_pair(pair)
         except DataRefused as refusal:
-            reasons.extend(refusal.reasons)
-            blamed.add(pair.origin)
+            problems += [Problem(pair.origin, reason) for reason in refusal.reasons]
             continue
+        misfits = _misfits(pair, images, numbers, class_count, max_pixels)
+        problems += [Problem(pair.origin, misfit, is_misfit=True) for misfit in misfits]
         if is_span(pair.origin):
             by_span[span_of(pair.origin)] += len(images)
         places = splits.split_of(pair.role, splits.digests(images))
         for position, count in enumerate(np.bincount(places, minlength=len(splits.SPLITS))):
             counts[splits.SPLITS[position]] += int(count)
-    for origin, problem in problems_with(looked, layout, labels):
-        reasons.append(problem)
-        blamed.add(origin)
+    problems += problems_with(looked, layout, labels)
     for (place, split), count in count_by_split(looked, layout).items():
         counts[split] += count
         if is_span(layout.folders[place].origin):
             by_span[span_of(layout.folders[place].origin)] += count
+    reasons = [problem.sentence for problem in problems]
     if not reasons:
         files = ", ".join(
             [
@@ -81,13 +83,11 @@ def verify(
             if not counts[split]
         ]
     if reasons:
-        # What is wrong with the base as well may be a setting, such as the labels.
-        own = [] if BASE_ORIGIN in blamed else [span_of(origin) for origin in blamed]
-        raise DataRefused(reasons, own)
+        raise DataRefused(reasons, spans_to_blame(problems, layout))
     return Counts(dict(counts), dict(by_span))
 
 
-def read_pair(pair: Pair, class_count: int) -> tuple[idx.Bytes, idx.Bytes]:
+def read_pair(pair: Pair) -> tuple[idx.Bytes, idx.Bytes]:
     """Reads a pair: uint8 [examples, height, width] and uint8 [examples].
 
     Raises:
@@ -101,26 +101,36 @@ def read_pair(pair: Pair, class_count: int) -> tuple[idx.Bytes, idx.Bytes]:
         except idx.IdxError as error:
             reasons.append(str(error))
     if not reasons:
-        reasons = _misfits(pair, arrays, class_count)
+        reasons = _defects(pair, *arrays)
     if reasons:
         raise DataRefused(reasons)
     images, labels = arrays
     return images, labels
 
 
-def _misfits(pair: Pair, arrays: Sequence[idx.Bytes], class_count: int) -> list[str]:
-    images, labels = arrays
+def _defects(pair: Pair, images: idx.Bytes, labels: idx.Bytes) -> list[str]:
     if images.size == 0:
         return [f"{pair.images}: holds no image"]
     if len(images) != len(labels):
         return [
             f"{pair.labels}: {len(labels)} labels for the {len(images)} images of {pair.images}"
         ]
+    return []
+
+
+def _misfits(
+    pair: Pair, images: idx.Bytes, labels: idx.Bytes, class_count: int, max_pixels: int
+) -> Iterator[str]:
+    height, width = images.shape[1:]
+    if width * height > max_pixels:
+        yield (
+            f"{pair.images}: its images have {width} x {height} pixels, more than {max_pixels:,} "
+            "(serving.max_pixels)"
+        )
     wrong = np.flatnonzero(labels >= class_count)
-    if not wrong.size:
-        return []
-    shown = ", ".join(f"{labels[place]} at {place}" for place in wrong[:_NAMED_POSITIONS])
-    return [
-        f"{pair.labels}: {wrong.size} labels outside 0 to {class_count - 1} "
-        f"({shown}{', ...' if wrong.size > _NAMED_POSITIONS else ''})"
-    ]
+    if wrong.size:
+        shown = ", ".join(f"{labels[place]} at {place}" for place in wrong[:_NAMED_POSITIONS])
+        yield (
+            f"{pair.labels}: {wrong.size} labels outside 0 to {class_count - 1} "
+            f"({shown}{', ...' if wrong.size > _NAMED_POSITIONS else ''})"
+        )

@@ -301,6 +301,28 @@ def test_the_cache_sees_what_pictures_there_are(launch, picture_root: Path) -> N
     assert _generate(launch, picture_root, **parameters)[0] == "COMPLETE"
 
 
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ({"max_pixels": 71}, "it has 9 x 8 pixels, more than 71"),
+        ({"labels": ("ants", "bee")}, "spans/1/ant: no class has this name"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_refused_and_no_span_of_pictures_blamed(
+    launch, root: Path, picture_root: Path, setting: dict, reason: str
+) -> None:
+    """The base of IDX files has no names of classes, and one class here is as good as ten."""
+    for labels in (root / "base").glob("*labels*"):
+        idx.write(labels, idx.read_labels(labels) // 5)
+    shutil.rmtree(root / "spans")
+    shutil.copytree(picture_root / "spans", root / "spans")
+    parameters = {"class_count": 2, "labels": ("ant", "bee"), **setting}
+    for spans in (Choice((1,), (1,)), Choice((1,), ())):
+        with pytest.raises(DataRefused, match=reason) as refused:
+            _generate(launch, root, spans=spans, **parameters)
+        assert refused.value.blamed_spans == []
+
+
 def test_every_picture_that_cannot_be_trained_on_is_named_and_its_span_blamed(
     launch, picture_root: Path
 ) -> None:

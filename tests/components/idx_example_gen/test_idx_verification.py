@@ -1,5 +1,6 @@
 """Bad data is refused, and named, before any work is done."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_sound_files_are_counted_by_split(root: Path) -> None:
-    counts = verify(resolve(root, []), class_count=10).by_split
+    counts = verify(resolve(root, []), class_count=10, max_pixels=16).by_split
     assert counts["eval"] == 20
     assert counts["train"] + counts["validation"] == 200
     assert 10 <= counts["validation"] <= 30
@@ -35,7 +36,7 @@ def test_labels_that_do_not_match_the_images_in_number_are_refused(root: Path) -
     labels = root / "base/train-labels-idx1-ubyte.gz"
     idx.write(labels, np.zeros(199, np.uint8))
     with pytest.raises(DataRefused, match=f"{labels}: 199 labels for the 200 images"):
-        verify(resolve(root, []), class_count=10)
+        verify(resolve(root, []), class_count=10, max_pixels=16)
 
 
 def test_labels_outside_the_vocabulary_are_refused(root: Path) -> None:
@@ -44,7 +45,7 @@ def test_labels_outside_the_vocabulary_are_refused(root: Path) -> None:
     wrong[[3, 70]] = 10, 255
     idx.write(labels, wrong)
     with pytest.raises(DataRefused, match=f"{labels}: 2 labels outside 0 to 9 .10 at 3, 255 at 70"):
-        verify(resolve(root, []), class_count=10)
+        verify(resolve(root, []), class_count=10, max_pixels=16)
 
 
 def test_every_damaged_file_is_named_at_once(root: Path) -> None:
@@ -52,7 +53,7 @@ def test_every_damaged_file_is_named_at_once(root: Path) -> None:
     labels = root / "base/t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(labels.read_bytes()[:-10])
     with pytest.raises(DataRefused) as refused:
-        verify(resolve(root, []), class_count=10)
+        verify(resolve(root, []), class_count=10, max_pixels=16)
     first, second = refused.value.reasons
     assert "train-images-idx3-ubyte.gz: corrupt gzip" in first
     assert "t10k-labels-idx1-ubyte.gz: truncated" in second
@@ -64,8 +65,29 @@ def test_files_without_images_or_with_too_few_are_refused(root: Path) -> None:
     idx.write(images, np.zeros((0, 4, 4), np.uint8))
     idx.write(labels, np.zeros(0, np.uint8))
     with pytest.raises(DataRefused, match="holds no image"):
-        verify(resolve(root, []), class_count=10)
+        verify(resolve(root, []), class_count=10, max_pixels=16)
     idx.write(images, np.zeros((1, 4, 4), np.uint8))
     idx.write(labels, np.zeros(1, np.uint8))
     with pytest.raises(DataRefused, match="too few images"):
-        verify(resolve(root, []), class_count=10)
+        verify(resolve(root, []), class_count=10, max_pixels=16)
+
+
+def test_labels_and_sizes_that_do_not_fit_the_settings_speak_against_the_one_new_span(
+    root: Path,
+) -> None:
+    for span in (1, 2):
+        shutil.copytree(root / "base", root / "spans" / str(span))
+        for part in ("images-idx3", "labels-idx1"):
+            folder = root / "spans" / str(span)
+            (folder / f"train-{part}-ubyte.gz").rename(folder / f"{part}-ubyte.gz")
+    labels = root / "spans/2/labels-idx1-ubyte.gz"
+    idx.write(labels, idx.read_labels(labels) + 1)
+
+    with pytest.raises(DataRefused, match="20 labels outside 0 to 9") as refused:
+        verify(resolve(root, [1, 2], [2]), class_count=10, max_pixels=16)
+    assert refused.value.blamed_spans == [2]
+    for settings in ({"class_count": 9, "max_pixels": 16}, {"class_count": 10, "max_pixels": 15}):
+        with pytest.raises(DataRefused) as refused:
+            verify(resolve(root, [1, 2], [2]), **settings)
+        assert refused.value.blamed_spans == []
+    assert "4 x 4 pixels, more than 15 (serving.max_pixels)" in refused.value.reasons[0]
