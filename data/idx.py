@@ -31,7 +31,7 @@ def read_images(path: Path) -> Bytes:
     """Reads an image file: uint8 [images, height, width], not writable.
 
     Raises:
-        IdxError: wrong magic number, truncated, too long, or not a readable (gzip) file.
+        IdxError: wrong magic number or extent, truncated, too long, or not a readable (gzip) file.
     """
     return _read(path, _IMAGE_DIMENSIONS)
 
@@ -71,7 +71,11 @@ def _read(path: Path, dimensions: int) -> Bytes:
     if found_size != expected:
         defect = "truncated" if found_size < expected else "longer than its header says"
         raise IdxError(f"{path}: {defect}, expected {expected} bytes of data, found {found_size}")
-    return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape)
+    except ValueError as error:
+        extent = " x ".join(map(str, shape))
+        raise IdxError(f"{path}: no array has the {extent} elements of its header") from error
 
 
 def _content(path: Path) -> bytes:
@@ -84,5 +88,7 @@ def _content(path: Path) -> bytes:
         raise IdxError(f"{path}: truncated, its gzip stream ends too early") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise IdxError(f"{path}: corrupt gzip file ({error})") from error
+    except MemoryError as error:
+        raise IdxError(f"{path}: needs more memory than there is") from error
     except OSError as error:
         raise IdxError(f"{path}: cannot be read ({error.strerror})") from error

@@ -208,7 +208,7 @@ def _files(folder: Path, part: str) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*")):
         match = _FILE_NAME.fullmatch(path.name)
-        if match and match.group("part") == part:
+        if match and match.group("part") == part and path.is_file():
             files[match.group("kind")].append(path)
     return files
 

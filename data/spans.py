@@ -7,7 +7,7 @@ costs nothing.
 
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,8 @@ IMAGES_FILE = "images-idx3-ubyte.gz"
 LABELS_FILE = "labels-idx1-ubyte.gz"
 
 _INCOMING = ".incoming"
+# What the metadata has room for.
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,15 @@ def list_spans(folder: Path) -> list[int]:
 def list_incomplete(folder: Path) -> list[int]:
     """Numbers of the folders that lack a file and are not spans yet, ascending."""
     return [span for span in _numbered(folder) if not is_complete(folder / str(span))]
+
+
+def not_read(folder: Path) -> Iterator[str]:
+    """Yields a sentence for every numbered folder that is no span, or not yet."""
+    for span in list_incomplete(folder):
+        yield f"span {span} is not complete yet, and not read"
+    for span in _all_numbered(folder):
+        if span > _LARGEST:
+            yield f"{folder / str(span)} is no span, and not read: the largest is {_LARGEST}"
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,10 @@ def _add(
 
 
 def _numbered(folder: Path) -> list[int]:
+    return [span for span in _all_numbered(folder) if span <= _LARGEST]
+
+
+def _all_numbered(folder: Path) -> list[int]:
     return sorted(
         int(path.name)
         for path in folder.glob("[1-9]*")

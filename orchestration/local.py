@@ -12,7 +12,7 @@ from components.idx_example_gen.parameters import choose_spans
 from data.fashion_mnist import DatasetError, obtain
 from data.layout import spans_folder
 from data.refusal import DataRefused
-from data.spans import list_incomplete
+from data.spans import not_read
 from files import lock
 from files.memory import FileMemory
 from orchestration.interrupt import insistent_interrupts
@@ -125,8 +125,8 @@ def _run_or_repeat(
     store = VersionStore(config.serving_base)
     served = store.newest_served()
     spans = choose_spans(config.data_root, config.data.window, served.record if served else None)
-    for number in list_incomplete(spans_folder(config.data_root)):
-        progress.say(f"span {number} is not complete yet, and not read")
+    for line in not_read(spans_folder(config.data_root)):
+        progress.say(line)
     result.spans, result.new_spans = list(spans.spans), list(spans.new)
     nodes = node_fingerprints(config, memory)
     result.basis = basis_of(nodes)

@@ -97,7 +97,14 @@ class Look(beam.DoFn):
 
     def _look(self, file: PictureFile) -> Looked:
         try:
-            picture = read_picture(Path(file.path).read_bytes(), self._max_pixels)
+            content = Path(file.path).read_bytes()
+            picture = read_picture(content, self._max_pixels)
+            if not picture.changes:
+                # Pillow passes over a missing end, at which the model's graph stops.
+                tf.io.decode_image(content, expand_animations=False)
+        except tf.errors.InvalidArgumentError:
+            reason = "its content is neither PNG nor JPEG, or damaged"
+            return Looked(file.place, file.name, problem=f"{file.path}: {reason}")
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
             return Looked(file.place, file.name, problem=f"{file.path}: {reason}")

@@ -37,6 +37,7 @@ def test_the_same_array_always_gives_the_same_bytes(tmp_path: Path) -> None:
         ("f", struct.pack(">II", 0x803, 2), "truncated inside its header"),
         ("f", struct.pack(">IIII", 0x803, 1, 2, 2) + b"abc", "truncated, expected 4 bytes"),
         ("f", struct.pack(">IIII", 0x803, 1, 2, 2) + b"abcde", "longer than its header"),
+        ("f", struct.pack(">IIII", 0x803, 0, 2**32 - 1, 2**32 - 1), "no array has the 0 x 42949"),
         ("f.gz", gzip.compress(struct.pack(">IIII", 0x803, 1, 2, 2) + b"abcd")[:-9], "truncated"),
         ("f.gz", b"plain bytes", "corrupt gzip"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.layout import Role, resolve
-from data.spans import Choice, choose, list_incomplete, list_spans, window
+from data.spans import Choice, choose, list_incomplete, list_spans, not_read, window
 
 
 def _touch(root: Path, *names: str) -> None:
@@ -41,6 +41,35 @@ def test_a_folder_that_lacks_a_file_is_no_span_yet(root: Path) -> None:
     _touch(root, "spans/7/images-idx3-ubyte.gz")
     assert list_incomplete(root / "spans") == []
     assert list_spans(root / "spans") == [1, 2, 7, 10]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_link_to_nothing_and_a_folder_are_no_file_of_a_span_or_of_the_base(
+    root: Path, kind: str
+) -> None:
+    for name in ("spans/2/images-idx3-ubyte.gz", "base/t10k-labels-idx1-ubyte.gz"):
+        (root / name).unlink()
+        if kind == "link":
+            (root / name).symlink_to("/nowhere")
+        else:
+            (root / name).mkdir()
+    assert list_incomplete(root / "spans") == [2]
+    assert [defect for _, defect in resolve(root, [1]).defects] == [
+        f"{root}/base/t10k-labels-idx1-ubyte: neither this file nor its .gz is there"
+    ]
+
+
+def test_a_number_that_the_metadata_has_no_room_for_is_no_span_and_is_named(root: Path) -> None:
+    largest = 2**63 - 1
+    for span in (largest, largest + 1, 99999999999999999999):
+        _touch(root, f"spans/{span}/images-idx3-ubyte", f"spans/{span}/labels-idx1-ubyte")
+    _touch(root, "spans/7/labels-idx1-ubyte.gz")
+    assert list_spans(root / "spans") == [1, 2, 10, largest]
+    assert list(not_read(root / "spans")) == [
+        "span 7 is not complete yet, and not read",
+        f"{root}/spans/{largest + 1} is no span, and not read: the largest is {largest}",
+        f"{root}/spans/99999999999999999999 is no span, and not read: the largest is {largest}",
+    ]
 
 
 def test_new_are_the_spans_that_the_served_version_was_not_trained_on(root: Path) -> None:
