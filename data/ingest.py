@@ -10,14 +10,14 @@ Every defect is found before anything is refused, and one defect refuses everyth
 dropped silently.
 """
 
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from data import idx
 from data.checked import Checked, File, Graph, Summary, check, summarise
@@ -25,8 +25,6 @@ from data.class_names import label_of
 from data.folders import find, shown, visible
 from data.refusal import DataRefused, FileProblem
 
-# What NumPy raises on a damaged or an unusual member.
-_UNREADABLE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError)
 _NPZ_NAMES = (("images", "labels"), ("x", "y"), ("x_train", "y_train"))
 
 
@@ -165,25 +163,15 @@ def _read_pair(images: Path, labels: Path) -> Labelled:
 
 def _read_npz(path: Path) -> Labelled:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = next((two for two in _NPZ_NAMES if set(two) <= set(file.files)), None)
-            if names is None:
-                held = ", ".join(file.files) or "nothing"
-                raise DataRefused([f"{path}: expected arrays images and labels, found {held}"])
-            if others := sorted(set(file.files) - set(names)):
-                raise DataRefused(
-                    [
-                        f"{path}: holds {', '.join(others)} beside {' and '.join(names)}; a span "
-                        "is one set of images, so save what is to be taken in alone"
-                    ]
-                )
-            images, labels = (file[name] for name in names)
+        images, labels = _npz_arrays(path)
     except DataRefused:
         raise
     except MemoryError as error:
         raise DataRefused([f"{path}: needs more memory than there is"]) from error
-    except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
-        raise DataRefused([f"{path}: not a readable .npz file ({error})"]) from error
+    except Exception as error:
+        # NumPy and what unpacks for it raise nearly anything on a damaged or an unusual member.
+        why = str(error) or type(error).__name__
+        raise DataRefused([f"{path}: not a readable .npz file ({why})"]) from error
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     if labels.ndim == 2 and labels.shape[-1] == 1:
@@ -197,10 +185,35 @@ def _read_npz(path: Path) -> Labelled:
     return Labelled(images.astype(np.uint8), labels.astype(np.uint8))
 
 
+def _npz_arrays(path: Path) -> Iterator[npt.NDArray[np.generic]]:
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, NpzFile):
+        raise ValueError("it is one array without a name")
+    with file:
+        names = next((two for two in _NPZ_NAMES if set(two) <= set(file.files)), None)
+        if names is None:
+            held = ", ".join(file.files) or "nothing"
+            raise DataRefused([f"{path}: expected arrays images and labels, found {held}"])
+        # A name may be there twice, of which NumPy shows one.
+        if others := sorted((Counter(file.files) - Counter(names)).elements()):
+            raise DataRefused(
+                [
+                    f"{path}: holds {', '.join(others)} beside {' and '.join(names)}; a span "
+                    "is one set of images, so save what is to be taken in alone"
+                ]
+            )
+        for name in names:
+            array = file[name]
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} is no array")
+            yield array
+
+
 def _not_bytes(what: str, array: npt.NDArray[np.generic], dimensions: int) -> Iterator[str]:
     if array.ndim != dimensions:
         yield f"{what} have the shape {array.shape}, expected {dimensions} dimensions"
-    if not np.issubdtype(array.dtype, np.integer):
+    # NumPy counts spans of time among the integers.
+    if array.dtype.kind not in "iu":
         yield f"{what} are {array.dtype}, expected integers from 0 to 255"
     elif array.size and (array.min() < 0 or array.max() > 255):
         yield f"{what} range from {array.min()} to {array.max()}, expected 0 to 255"

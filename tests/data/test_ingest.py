@@ -1,5 +1,7 @@
 """New images come in whole, in three forms, or not at all."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,7 @@ def test_an_npz_is_read(tmp_path: Path, names: tuple[str, str]) -> None:
     [
         ({"pictures": IMAGES}, "expected arrays images and labels, found pictures"),
         ({"images": IMAGES / 255.0, "labels": LABELS}, "images are float64"),
+        ({"images": IMAGES.astype("m8[s]"), "labels": LABELS}, "images are timedelta64[s]"),
         ({"images": IMAGES, "labels": LABELS.astype(int) + 254}, "labels range from 254 to 256"),
         ({"images": IMAGES[0], "labels": LABELS}, "expected 3 dimensions"),
         ({"images": IMAGES[:, :20], "labels": LABELS}, "images are 20x28, expected 28x28"),
@@ -150,6 +153,49 @@ def test_a_file_that_only_claims_to_be_an_npz_is_refused(tmp_path: Path) -> None
     assert "not a readable .npz file" in _refusals(tmp_path / "new.npz")[0]
     np.savez(tmp_path / "objects.npz", images=np.array([None]), labels=LABELS)
     assert "not a readable .npz file" in _refusals(tmp_path / "objects.npz")[0]
+
+
+def test_an_npz_of_another_making_is_refused(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (2**70, 28, 28)}
+    )
+    whole = io.BytesIO()
+    np.save(whole, LABELS)
+    for images, reason in ((b"", "images is no array"), (header.getvalue(), "too large")):
+        with zipfile.ZipFile(tmp_path / "new.npz", "w") as file:
+            file.writestr("images.npy", images)
+            file.writestr("labels.npy", whole.getvalue())
+        [found] = _refusals(tmp_path / "new.npz")
+        assert "not a readable .npz file" in found
+        assert reason in found
+
+    np.save(tmp_path / "one.npy", IMAGES)
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    assert "it is one array without a name" in _refusals(tmp_path / "one.npz")[0]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_is_in_an_npz_twice_is_not_dropped_without_a_word(tmp_path: Path) -> None:
+    np.savez(tmp_path / "new.npz", images=IMAGES, labels=LABELS)
+    with zipfile.ZipFile(tmp_path / "new.npz", "a") as file:
+        file.writestr("images.npy", file.read("images.npy"))
+    assert "holds images beside images and labels" in _refusals(tmp_path / "new.npz")[0]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_is_refused_however_it_is_compressed(
+    tmp_path: Path, compression: int
+) -> None:
+    path = tmp_path / "new.npz"
+    array = io.BytesIO()
+    np.save(array, IMAGES)
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("images.npy", array.getvalue())
+        file.writestr("labels.npy", array.getvalue())
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + bytes(200) + content[400:])
+    assert "not a readable .npz file" in _refusals(path)[0]
 
 
 def test_a_damaged_member_of_a_compressed_npz_is_refused(tmp_path: Path) -> None:
