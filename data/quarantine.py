@@ -2,9 +2,12 @@
 
 import json
 import logging
+import re
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from data.layout import spans_folder
 from files.lock import locked
@@ -34,18 +37,11 @@ class Quarantine:
 
 def quarantined(root: Path) -> dict[int, Quarantine]:
     """The quarantined spans, ascending; what cannot be read of the file is left out with a line."""
-    path = root / _FILE
-    try:
-        entries = json.loads(path.read_bytes())
-        return {
-            int(span): Quarantine(entry.get("reason", "unknown"), entry.get("since", "unknown"))
-            for span, entry in sorted(entries.items(), key=lambda item: int(item[0]))
-        }
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError) as error:
-        logger.warning("%s is damaged (%s): no span counts as quarantined", path, error)
-        return {}
+    entries, defect = _read(root)
+    if defect:
+        known = ", ".join(map(str, entries)) or "none"
+        logger.warning("%s is damaged (%s); quarantined: %s", root / _FILE, defect, known)
+    return entries
 
 
 def quarantine(root: Path, span: int, reason: str) -> None:
@@ -84,6 +80,35 @@ def release(root: Path, span: int) -> Quarantine:
     return released
 
 
+def _read(root: Path) -> tuple[dict[int, Quarantine], str]:
+    """What can be read of the file, and what is wrong with the rest; empty: nothing."""
+    try:
+        content = json.loads((root / _FILE).read_bytes())
+    except FileNotFoundError:
+        return {}, ""
+    except (ValueError, RecursionError) as error:
+        return {}, str(error)
+    if not isinstance(content, dict):
+        return {}, "it holds no spans"
+    entries, others = {}, []
+    for span, entry in content.items():
+        if re.fullmatch("[0-9]{1,19}", span) and isinstance(entry, dict):
+            reason, since = (_text(entry.get(name)) for name in ("reason", "since"))
+            entries[int(span)] = Quarantine(reason, since)
+        else:
+            others.append(span)
+    return dict(sorted(entries.items())), f"its entries {others}" if others else ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "unknown"
+
+
 def _write(root: Path, entries: dict[int, Quarantine]) -> None:
+    if _read(root)[1]:
+        # A person may still read in it what was left out.
+        aside = root / f"{_FILE}.damaged-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+        shutil.copy(root / _FILE, aside)
+        logger.warning("what was in %s is kept as %s", root / _FILE, aside)
     content = {str(span): asdict(entry) for span, entry in sorted(entries.items())}
     write_whole(root / _FILE, json.dumps(content, indent=2))

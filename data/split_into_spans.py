@@ -26,7 +26,7 @@ def lay_out(base: Path, root: Path, count: int) -> list[int]:
     """Writes the base training images as `count` spans of `root`; returns their numbers.
 
     Raises:
-        SplitError: there are spans already, or fewer images than spans.
+        SplitError: there are spans already, fewer images than spans, or not as many labels.
         IdxError: a file cannot be read.
     """
     present = spans.list_spans(spans_folder(root))
@@ -36,6 +36,8 @@ def lay_out(base: Path, root: Path, count: int) -> list[int]:
         )
     images = idx.read_images(_file(base, "train-images-idx3-ubyte"))
     labels = idx.read_labels(_file(base, "train-labels-idx1-ubyte"))
+    if len(images) != len(labels):
+        raise SplitError(f"{base} has {len(images)} images and {len(labels)} labels")
     if not 1 <= count <= len(labels):
         raise SplitError(f"{len(labels)} images cannot be split into {count} spans")
     return [spans.add(root, images[part], labels[part]).span for part in deal(labels, count)]

@@ -104,7 +104,9 @@ def test_asking_for_spans_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1, 2]", b'{"x": {}}', b'{"2": "bad"}', b"{"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[1, 2]", b'{"x": {}}', b'{"2": "bad"}', b"{", b"[" * 100_000]
+)
 def test_a_damaged_quarantine_costs_its_content_and_a_line_and_can_be_written_again(
     root: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,6 +115,25 @@ def test_a_damaged_quarantine_costs_its_content_and_a_line_and_can_be_written_ag
     assert "quarantine.json is damaged" in caplog.text
     quarantine(root, 2, "bad")
     assert spans.usable_spans(root) == [1, 3]
+    [aside] = root.glob("quarantine.json.damaged-*")
+    assert aside.read_bytes() == content
+
+    quarantine(root, 3, "bad")
+    assert list(root.glob("quarantine.json.damaged-*")) == [aside]
+
+
+def test_an_entry_that_cannot_be_read_releases_no_other(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "quarantine.json").write_text('{"3": {"reason": "bad"}, "1": {"reason": 5}, "two": {}}')
+    assert {span: entry.reason for span, entry in quarantined(root).items()} == {
+        1: "unknown",
+        3: "bad",
+    }
+    assert "is damaged (its entries ['two']); quarantined: 1, 3" in caplog.text
+    release(root, 1)
+    assert list(quarantined(root)) == [3]
+    assert len(list(root.glob("quarantine.json.damaged-*"))) == 1
 
 
 def _write_pictures(folder: Path, shades: range = range(3), prefix: str = "") -> None:

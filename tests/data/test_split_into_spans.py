@@ -35,6 +35,15 @@ def test_spans_that_are_there_are_not_mixed_with_new_ones(tmp_path: Path) -> Non
         lay_out(SAMPLE, tmp_path, 2)
 
 
+def test_images_without_a_label_are_not_dropped(tmp_path: Path) -> None:
+    for part, count in (("images-idx3", 10), ("labels-idx1", 5)):
+        shape = (count, 4, 4) if part == "images-idx3" else (count,)
+        idx.write(tmp_path / f"train-{part}-ubyte", np.zeros(shape, np.uint8))
+    with pytest.raises(SplitError, match="has 10 images and 5 labels"):
+        lay_out(tmp_path, tmp_path, 2)
+    assert spans.list_spans(tmp_path / "spans") == []
+
+
 def test_more_spans_than_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="1000 images cannot be split into 1001 spans"):
         lay_out(SAMPLE, tmp_path, 1001)
