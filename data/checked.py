@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.class_names import folder_name
 from data.duplicates import Likeness, clashes, copies, likeness
-from data.folders import shown
+from data.folders import folder_name, shown
 from data.picture import pixel_digest, read_picture
 from data.picture_folder import write_sums
 from data.refusal import FileProblem

@@ -34,13 +34,6 @@ def label_of(folder: str, labels: Sequence[str]) -> int | None:
     return None
 
 
-def folder_name(label: int, labels: Sequence[str]) -> str:
-    """The name of the folder for a class, which `label_of` understands."""
-    name = re.sub(r"[/\\\0\n\r]", "_", same_name(labels[label]))
-    usable = not name.startswith(".") and len(name.encode()) <= 200
-    return name if usable and label_of(name, labels) == label else str(label)
-
-
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", same_name(name).casefold())
     # Every second part is a number, so that numbers are compared with numbers alone.

@@ -6,12 +6,13 @@ followed; everything else is either a picture or a problem with a name.
 """
 
 import os
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.class_names import in_natural_order, same_name
+from data.class_names import in_natural_order, label_of, same_name
 from data.refusal import FileProblem
 
 _LEFT_BEHIND = frozenset(
@@ -37,6 +38,8 @@ SUFFIXES = frozenset(
         *(".png", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
+# What people write beside data.
+ABOUT_DATA = frozenset((".json", ".md", ".txt"))
 
 
 @dataclass
@@ -54,7 +57,7 @@ class Found:
     problems: list[FileProblem] = field(default_factory=list)
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """A path in characters that can be printed, whatever bytes it is made of."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -68,6 +71,18 @@ def visible(folder: Path) -> list[Path]:
     """What a person sees in a folder, in natural order; raises OSError."""
     by_name = {path.name: path for path in folder.iterdir() if not is_left_behind(path.name)}
     return [by_name[name] for name in in_natural_order(by_name)]
+
+
+def safe_name(name: str) -> str:
+    """A name as a folder of any system can have it; empty: it would be passed over, or is long."""
+    safe = re.sub(r"[/\\\0\n\r]", "_", same_name(name))
+    return "" if is_left_behind(safe) or len(safe.encode()) > 200 else safe
+
+
+def folder_name(label: int, labels: Sequence[str]) -> str:
+    """The name of the folder for a class, which `label_of` understands."""
+    name = safe_name(labels[label])
+    return name if name and label_of(name, labels) == label else str(label)
 
 
 def find(folder: Path) -> Found:

@@ -22,7 +22,7 @@ from numpy.lib.npyio import NpzFile
 from data import idx
 from data.checked import Checked, File, Graph, Summary, check, summarise
 from data.class_names import label_of
-from data.folders import find, shown, visible
+from data.folders import ABOUT_DATA, find, shown, visible
 from data.refusal import DataRefused, FileProblem
 
 _NPZ_NAMES = (("images", "labels"), ("x", "y"), ("x_train", "y_train"))
@@ -139,10 +139,18 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
         return path, path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if not path.is_dir():
         return None
-    images = sorted(path.glob("*images-idx3-ubyte*"))
-    labels = sorted(path.glob("*labels-idx1-ubyte*"))
+    present = visible(path)
+    images = [file for file in present if "images-idx3-ubyte" in file.name]
+    labels = [file for file in present if "labels-idx1-ubyte" in file.name]
     if not images and not labels:
         return None
+    others = [
+        FileProblem(shown(file), "it lies beside IDX files")
+        for file in present
+        if file not in (*images, *labels) and file.suffix.lower() not in ABOUT_DATA
+    ]
+    if others:
+        raise DataRefused(others)
     if len(images) != 1 or len(labels) != 1:
         names = ", ".join(file.name for file in (*images, *labels))
         raise DataRefused([f"{path}: expected one image and one label file, found {names}"])

@@ -5,6 +5,7 @@ and ``test``, each with a folder per class. Without a test set, a fifth of every
 chosen by a hash of the pixels.
 """
 
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,12 +18,14 @@ from data import splits
 from data.checked import Checked, File, Graph, Summary, check, lay_out, summarise
 from data.class_names import same_name
 from data.duplicates import clashes
-from data.folders import Found, find, visible
+from data.folders import Found, find, shown, visible
 from data.layout import Role
 from data.prepared_settings import SCHEMA_FILE, SETTINGS_FILE, Target, schema_for, settings_for
 from data.refusal import DataRefused, FileProblem
 
 _TRAIN, _TEST = "train", "test"
+# What people and libraries call a part of a set; a single class may be called so as well.
+_PART = re.compile(r"split-.+|(train|test)(ing)?|val(id|idation)?|dev|eval(uation)?|holdout")
 _TEST_SHARE = 0.2
 _FEWEST_IMAGES = 5
 _MOST_CLASSES = 256
@@ -120,16 +123,25 @@ def _parts(pictures: Path) -> dict[str, Path]:
     if not pictures.is_dir():
         raise PrepareError(f"{pictures} is not a folder")
     try:
-        names = {path.name.casefold(): path for path in visible(pictures)}
+        found = visible(pictures)
     except OSError as error:
         raise PrepareError(f"{pictures} cannot be read ({error.strerror})") from None
+    names = {path.name.casefold(): path for path in found}
     if set(names) == {_TRAIN, _TEST}:
         return {part: names[part] for part in (_TRAIN, _TEST)}
+    others = ", ".join(
+        shown(path.name) for name, path in names.items() if name not in (_TRAIN, _TEST)
+    )
     if {_TRAIN, _TEST} < set(names):
-        others = [path.name for name, path in names.items() if name not in (_TRAIN, _TEST)]
         raise PrepareError(
-            f"{pictures} has train and test, and beside them {', '.join(others)}: move that away, "
-            "or into train"
+            f"{pictures} has train and test, and beside them {others}: move that away, or into "
+            "train"
+        )
+    parts = [path.name for name, path in names.items() if _PART.fullmatch(name)]
+    if len(parts) > 1:
+        raise PrepareError(
+            f"{pictures} has {' and '.join(parts)}, which are parts of a set and no classes: lay "
+            "them out as train and test, or name one of them"
         )
     return {_TRAIN: pictures}
 

@@ -13,23 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data.folders import is_left_behind, shown
+from data.class_names import same_name
+from data.folders import ABOUT_DATA, is_left_behind, safe_name, shown
 from data.refusal import DataRefused, FileProblem
 
 _RECORDS = re.compile(r"tfrecords?(-\d+-of-\d+)?(\.gz)?$", re.IGNORECASE)
 _PICTURE = ("image", "image/encoded")
 _CLASS = ("label", "image/class/text", "image/class/label")
 _JPEG = b"\xff\xd8\xff"
-# What TensorFlow Datasets and people write beside records.
-_ABOUT_DATA = frozenset((".json", ".md", ".txt"))
+_PARTS = ["test", "train"]
+_WHERE = "they are to lie in one folder, or in train and test; or name one of these"
 
 
 @contextmanager
 def as_folder(path: Path) -> Iterator[Path]:
     """Yields `path`; if it is TFRecord files, a folder with their pictures, there for the block.
 
-    Folders between `path` and the files (`train/`, `test/`) stay. A picture is called like its file
-    and the number of its record. What the block raises names `path`.
+    The files lie in one folder, or in `train/` and `test/`, which stay. A picture is called like
+    its file and the number of its record. What the block raises names `path`.
 
     Raises:
         DataRefused: files or records that cannot be read, or other files beside the records.
@@ -39,10 +40,15 @@ def as_folder(path: Path) -> Iterator[Path]:
         yield path
         return
     problems = [FileProblem(shown(file), "it lies beside TFRecord files") for file in others]
+    folders = sorted({file.parent for file in records})
+    if len(folders) > 1 and sorted(folder.name.casefold() for folder in folders) != _PARTS:
+        names = ", ".join(map(shown, folders))
+        problems.append(FileProblem(shown(path), f"has TFRecord files in {names}: {_WHERE}"))
+    classes: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="records-") as name:
         for file in records:
-            inside = file.parent.relative_to(path) if path.is_dir() else Path()
-            problems += _unpack(file, Path(name) / inside)
+            part = file.parent.name if len(folders) > 1 else ""
+            problems += _unpack(file, Path(name) / part, classes)
         if problems:
             raise DataRefused(problems)
         try:
@@ -60,16 +66,35 @@ def _records(path: Path) -> tuple[list[Path], list[Path]]:
         return ([path] if _RECORDS.search(path.name) else []), []
     files = [
         Path(folder) / name
-        for folder, _, names in os.walk(path)
+        for folder, names in _walked(path)
         for name in names
-        if not is_left_behind(name) and Path(name).suffix.lower() not in _ABOUT_DATA
+        if not is_left_behind(name) and Path(name).suffix.lower() not in ABOUT_DATA
     ]
     records = sorted(file for file in files if _RECORDS.search(file.name))
     return records, sorted(set(files) - set(records)) if records else []
 
 
-def _unpack(file: Path, folder: Path) -> Iterator[FileProblem]:
-    """Writes the pictures of a file; yields what is wrong with it."""
+def _walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders that are seen, with the names of their files; links are followed, but in no round."""
+    seen: set[str] = set()
+    for path, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(path))
+        folders[:] = [
+            name
+            for name in folders
+            if not is_left_behind(name) and os.path.realpath(Path(path) / name) not in seen
+        ]
+        yield path, names
+
+
+def _unpack(file: Path, folder: Path, classes: dict[str, str]) -> Iterator[FileProblem]:
+    """Writes the pictures of a file; yields what is wrong with it.
+
+    Args:
+        file: of records.
+        folder: for the folders of classes.
+        classes: what each of these stands for; it is added to.
+    """
     # Takes seconds to import.
     import tensorflow as tf
 
@@ -78,7 +103,7 @@ def _unpack(file: Path, folder: Path) -> Iterator[FileProblem]:
     try:
         records = tf.data.TFRecordDataset(str(file), compression).as_numpy_iterator()
         for number, record in enumerate(records):
-            if problem := _write(record, folder, f"{file.name}-{number:06}"):
+            if problem := _write(record, folder, f"{file.name}-{number:06}", classes):
                 yield FileProblem(f"{shown(file)}, record {number}", problem)
     except tf.errors.OpError:
         yield FileProblem(shown(file), f"it is damaged behind {number + 1} records")
@@ -87,7 +112,7 @@ def _unpack(file: Path, folder: Path) -> Iterator[FileProblem]:
             yield FileProblem(shown(file), "it has no records")
 
 
-def _write(record: bytes, folder: Path, name: str) -> str:
+def _write(record: bytes, folder: Path, name: str, classes: dict[str, str]) -> str:
     """Writes the picture of a record; returns what keeps it from doing so."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -103,9 +128,14 @@ def _write(record: bytes, folder: Path, name: str) -> str:
         of_class = label.decode() if isinstance(label, bytes) else str(label)
     except UnicodeDecodeError:
         return "its label is no text"
-    if not isinstance(label, bytes | int) or not of_class.strip(".") or set(of_class) & {*"/\\\0"}:
+    if not isinstance(label, bytes | int) or not of_class:
         return "has no number and no name of a class in the feature label"
-    target = folder / of_class
+    kind = safe_name(of_class)
+    if not kind:
+        return f"its label {of_class[:80]!r} is no name of a folder that is seen: rename it"
+    if (known := classes.setdefault(kind, same_name(of_class))) != same_name(of_class):
+        return f"its label {of_class!r} and {known!r} become one folder: rename one of the two"
+    target = folder / kind
     target.mkdir(parents=True, exist_ok=True)
     (target / f"{name}{'.jpg' if picture.startswith(_JPEG) else '.png'}").write_bytes(picture)
     return ""

@@ -59,6 +59,23 @@ def test_half_a_pair_is_refused(tmp_path: Path) -> None:
     assert "labels-idx1-ubyte: cannot be read" in reason
 
 
+def test_what_lies_beside_a_pair_is_not_dropped_without_a_word(
+    tmp_path: Path, folders: Path
+) -> None:
+    idx.write(folders / "images-idx3-ubyte", IMAGES)
+    idx.write(folders / "labels-idx1-ubyte", LABELS)
+    np.savez(folders / "more.npz", images=IMAGES, labels=LABELS)
+    for name in ("._images-idx3-ubyte", "README.md", ".DS_Store"):
+        (folders / name).write_bytes(b"about the data, or left by a system")
+    assert _refusals(folders) == [
+        f"{folders / name}: it lies beside IDX files"
+        for name in ("1", "ankle boot", "more.npz", "T-shirt_top")
+    ]
+    for name in ("1", "ankle boot", "more.npz", "T-shirt_top"):
+        (folders / name).rename(tmp_path / name)
+    assert len(_read(folders).labels) == 3
+
+
 def test_folders_named_by_class_or_number_are_read(folders: Path) -> None:
     found = _pictures(folders).checked
     assert {(picture.file.path.parent.name, picture.file.label) for picture in found} == {

@@ -127,6 +127,23 @@ def test_what_lies_beside_train_and_test_is_no_class(tmp_path: Path) -> None:
         run(tmp_path / "in", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [("train", "val"), ("Training", "validation", "holdout"), ("Split-train", "Split-eval")],
+)
+def test_parts_of_a_set_are_no_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for number, part in enumerate(parts):
+        draw(tmp_path / "in" / part / "a", range(100 * number, 100 * number + 20))
+    with pytest.raises(PrepareError, match="which are parts of a set and no classes"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_single_class_may_be_called_as_a_part_of_a_set(tmp_path: Path) -> None:
+    for number, name in enumerate(("bus", "train", "developer")):
+        draw(tmp_path / "in" / name, range(50 * number, 50 * number + 20))
+    assert run(tmp_path / "in", tmp_path / "out").labels == ("bus", "developer", "train")
+
+
 def test_copies_are_counted_and_stay_on_one_side_also_when_nearly_the_same(tmp_path: Path) -> None:
     draw(tmp_path / "in" / "b", range(100, 120))
     (tmp_path / "in" / "a").mkdir()

@@ -1,6 +1,7 @@
 """TFRecord files stand for folders of pictures, or are refused by name."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,51 @@ def test_the_names_of_tf_slim_are_known_and_a_name_goes_before_a_number(tmp_path
     ]
 
 
+def test_a_label_becomes_a_folder_that_any_system_can_have(tmp_path: Path) -> None:
+    labels = (b"T-shirt/top", b"C\\D", b"a\nb", "cafe\u0301".encode())
+    file = write(tmp_path / "a.tfrecord", *(example(image=picture(1), label=n) for n in labels))
+    found = {name.rpartition("/")[0] for name in laid_out(file)}
+    assert found == {"T-shirt_top", "C_D", "a_b", "caf\u00e9"}
+
+
+@pytest.mark.parametrize("label", [b".net", b"Thumbs.db", b"lost+found", b"~$x", b"x" * 300])
+def test_a_label_whose_folder_would_be_passed_over_is_refused(tmp_path: Path, label: bytes) -> None:
+    file = write(tmp_path / "a.tfrecord", example(image=picture(1), label=label))
+    assert refusal(file) == [
+        f"{file}, record 0: its label {label[:80].decode()!r} is no name of a folder that is seen: "
+        "rename it"
+    ]
+
+
+def test_two_labels_that_would_become_one_folder_are_refused(tmp_path: Path) -> None:
+    labels = (b"a/b", "\u00e9".encode(), b"a_b", "e\u0301".encode())
+    file = write(tmp_path / "a.tfrecord", *(example(image=picture(1), label=n) for n in labels))
+    assert refusal(file) == [
+        f"{file}, record 2: its label 'a_b' and 'a/b' become one folder: rename one of the two"
+    ]
+
+
+def test_folders_above_the_files_are_no_classes(tmp_path: Path) -> None:
+    for split in ("Split-eval", "Split-train"):
+        write(tmp_path / split / "data.tfrecord", example(image=picture(1), label=1))
+    one, other = tmp_path / "Split-eval", tmp_path / "Split-train"
+    assert refusal(tmp_path) == [
+        f"{tmp_path}: has TFRecord files in {one}, {other}: they are to lie in one folder, or in "
+        "train and test; or name one of these"
+    ]
+    assert list(laid_out(one)) == ["1/data.tfrecord-000000.png"]
+    shutil.rmtree(one)
+    assert list(laid_out(tmp_path)) == ["1/data.tfrecord-000000.png"]
+
+
+def test_hidden_folders_are_passed_over_and_linked_ones_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "in" / ".cache" / "a.tfrecord", example(image=picture(1), label=1))
+    write(tmp_path / "elsewhere" / "b.tfrecord", example(image=picture(2), label=2))
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
+    assert list(laid_out(tmp_path / "in")) == ["2/b.tfrecord-000000.png"]
+
+
 def test_anything_else_stays_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "1.png").write_bytes(picture(1))
@@ -111,14 +157,15 @@ def test_every_record_that_is_unsound_is_named(tmp_path: Path) -> None:
     )
     no_picture = "has no encoded picture in the feature image"
     no_class = "has no number and no name of a class in the feature label"
+    no_name = "is no name of a folder that is seen: rename it"
     assert refusal(file) == [
         f"{file}, record 1: is no tf.Example",
         f"{file}, record 2: {no_picture}",
         f"{file}, record 3: {no_picture}",
         f"{file}, record 4: {no_class}",
         f"{file}, record 5: {no_class}",
-        f"{file}, record 6: {no_class}",
-        f"{file}, record 7: {no_class}",
+        f"{file}, record 6: its label '../up' {no_name}",
+        f"{file}, record 7: its label '..' {no_name}",
         f"{file}, record 8: its label is no text",
     ]
 
