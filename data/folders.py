@@ -58,8 +58,11 @@ class Found:
 
 
 def shown(path: Path | str) -> str:
-    """A path in characters that can be printed, whatever bytes it is made of."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """A path, or a sentence with one, in characters that can be printed and kept as UTF-8."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def is_left_behind(name: str) -> bool:
@@ -75,7 +78,7 @@ def visible(folder: Path) -> list[Path]:
 
 def safe_name(name: str) -> str:
     """A name as a folder of any system can have it; empty: it would be passed over, or is long."""
-    safe = re.sub(r"[/\\\0\n\r]", "_", same_name(name))
+    safe = re.sub(r"[/\\\x00-\x1f\x7f\x85\u2028\u2029]", "_", same_name(name))
     return "" if is_left_behind(safe) or len(safe.encode()) > 200 else safe
 
 

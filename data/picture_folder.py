@@ -69,16 +69,16 @@ def defects(folder: Path) -> list[str]:
     try:
         listed, found = read_sums(folder), digests(folder)
     except (OSError, ValueError) as error:
-        return [f"{folder / SUMS}: cannot be used ({error})"]
-    return [
-        *unreadable,
-        *(f"{folder / name}: not named in {SUMS}" for name in found.keys() - listed.keys()),
-        *(f"{folder / name}: not there, but named in {SUMS}" for name in listed.keys() - found),
-        *(
-            f"{folder / name}: not the file that {SUMS} names"
-            for name in listed.keys() & found.keys()
-            if listed[name] != found[name]
-        ),
+        return [f"{shown(folder / SUMS)}: cannot be used ({error})"]
+    unlike = {name for name in listed.keys() & found.keys() if listed[name] != found[name]}
+    return unreadable + [
+        f"{shown(folder / name)}: {defect}"
+        for names, defect in (
+            (found.keys() - listed.keys(), f"not named in {SUMS}"),
+            (listed.keys() - found.keys(), f"not there, but named in {SUMS}"),
+            (unlike, f"not the file that {SUMS} names"),
+        )
+        for name in sorted(names)
     ]
 
 

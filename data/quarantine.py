@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from data.folders import shown
 from data.layout import spans_folder
 from files.lock import locked
 from files.whole import write_whole
@@ -52,6 +53,7 @@ def quarantine(root: Path, span: int, reason: str) -> None:
     Raises:
         QuarantineError: there is no such span.
     """
+    reason = shown(reason)
     if not (spans_folder(root) / str(span)).is_dir():
         raise QuarantineError(f"there is no span {span} in {spans_folder(root)}")
     with locked(root / ".lock"):
@@ -101,7 +103,7 @@ def _read(root: Path) -> tuple[dict[int, Quarantine], str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "unknown"
+    return shown(value) if isinstance(value, str) else "unknown"
 
 
 def _write(root: Path, entries: dict[int, Quarantine]) -> None:

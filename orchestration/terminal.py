@@ -24,8 +24,8 @@ def redirect_to(log_file: Path) -> Terminal:
     `sys.stdout` is not enough and there is no way back.
     """
     terminal = Terminal(
-        stdout=os.fdopen(os.dup(1), "w", buffering=1),
-        stderr=os.fdopen(os.dup(2), "w", buffering=1),
+        stdout=os.fdopen(os.dup(1), "w", buffering=1, errors="backslashreplace"),
+        stderr=os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace"),
     )
     log_file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

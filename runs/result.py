@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from data.folders import shown
 from files.whole import write_whole
 from runs.exit_status import NodeState, Status
 from serving.versions.journal import who
@@ -44,7 +45,7 @@ class Override(BaseModel):
     action: str
     who: str = Field(default_factory=who)
     when: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    why: str = ""
+    why: Annotated[str, AfterValidator(shown)] = ""
 
 
 class RunResult(BaseModel):
@@ -114,7 +115,8 @@ class RunResult(BaseModel):
         self.status = status
         self.finished_at = datetime.now(UTC)
         if reasons is not None:
-            self.reasons = reasons
+            # A name of a file may be of bytes that no JSON takes.
+            self.reasons = list(map(shown, reasons))
         for node in self.nodes:
             if node.state in (NodeState.PENDING, NodeState.RUNNING):
                 node.state = NodeState.SKIPPED

@@ -74,6 +74,13 @@ def test_a_quarantined_span_is_left_out_of_windows_until_it_is_released(root: Pa
     assert quarantined(root) == {}
 
 
+def test_a_reason_of_any_bytes_can_be_printed(root: Path) -> None:
+    quarantine(root, 1, "the caf\udce9 was closed")
+    assert quarantined(root)[1].reason == "the caf\\xe9 was closed"
+    (root / "quarantine.json").write_text('{"2": {"reason": "\\ud800"}}')
+    assert quarantined(root)[2].reason == "\\ud800"
+
+
 def test_a_span_keeps_the_first_reason_of_its_quarantine(root: Path) -> None:
     quarantine(root, 2, "first")
     quarantine(root, 2, "second")
