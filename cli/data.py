@@ -6,6 +6,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -221,7 +222,7 @@ def prepare(
     try:
         with tensorflow_silent(), Progress(sys.stderr) as progress, as_folder(pictures) as folder:
             counter = partial(progress.counter, "looking at the pictures")
-            done = write(folder, target, _graph(image_format), counter)
+            done = write(folder, target, _graph(image_format), counter, _check_settings)
     except PrepareError as error:
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
@@ -344,6 +345,17 @@ def _graph(image_format: "ImageFormat") -> "Graph":
     return read
 
 
+def _check_settings(text: str) -> None:
+    """Raises UsageError for settings that no later verb would take."""
+    from pipeline.settings.load import load_config
+    from pipeline.settings.paths import SCHEMA_FILE
+
+    with NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        load_config(file=Path(file.name), data__schema_file=SCHEMA_FILE)
+
+
 def _settings(
     workdir: Path | None, config: Path | None, preset: str | None, overrides: list[str] | None
 ) -> Any:
@@ -362,7 +374,9 @@ def _span_root(settings: Any) -> Path:
 
 
 def _show(sentence: str, result: dict[str, Any], as_json: bool) -> None:
-    print(json.dumps(result) if as_json else sentence)
+    from data.folders import shown
+
+    print(json.dumps(result) if as_json else shown(sentence))
 
 
 def _refuse(refusal: "DataRefused", as_json: bool) -> NoReturn:

@@ -18,7 +18,7 @@ from data import splits
 from data.checked import Checked, File, Graph, Summary, check, lay_out, summarise
 from data.class_names import same_name
 from data.duplicates import clashes
-from data.folders import Found, find, shown, visible
+from data.folders import Found, find, is_utf8, shown, visible
 from data.layout import Role
 from data.prepared_settings import SCHEMA_FILE, SETTINGS_FILE, Target, schema_for, settings_for
 from data.refusal import DataRefused, FileProblem
@@ -59,6 +59,7 @@ def prepare(
     target: Target,
     graph: Graph,
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda count: None,
+    check_settings: Callable[[str], None] = lambda text: None,
 ) -> Prepared:
     """Writes a data root: the base set, the curated schema and the settings; whole or not at all.
 
@@ -67,16 +68,21 @@ def prepare(
         target: what is written, and how.
         graph: what the model's graph does to a picture, so that training sees what serving does.
         progress: is told how many files there are, and returns what counts them.
+        check_settings: raises what is wrong with settings before they are written.
 
     Raises:
-        PrepareError: `pictures` has no such layout, or the output exists.
+        PrepareError: `pictures` has no such layout, or the output exists or has no name in UTF-8.
         DataRefused: every file that is not sound, and every class with too few images.
     """
     output = target.output
     if output.exists():
         raise PrepareError(f"{output} is there already; remove it or choose another folder")
+    if not is_utf8(str(output)):
+        raise PrepareError(f"{shown(output)} is to stand in the settings: its name has to be UTF-8")
     parts = {part: find(folder) for part, folder in _parts(pictures).items()}
     labels = _class_names(pictures, parts)
+    # Pictures can take minutes, and only the numbers of them are not known yet.
+    check_settings(settings_for(target, labels, train=1, test=1))
     files = [
         File(path, labels.index(name), part)
         for part, found in parts.items()
@@ -97,12 +103,14 @@ def prepare(
     train, test = (
         sum(picture.file.part == part for picture in checked) for part in (_TRAIN, _TEST)
     )
-    _write(target, checked, labels, (train, test))
+    settings = settings_for(target, labels, train, test)
+    check_settings(settings)
+    _write(target, checked, labels, settings)
     return Prepared(output / SETTINGS_FILE, labels, train, test, summary)
 
 
 def _write(
-    target: Target, pictures: Sequence[Checked], labels: tuple[str, ...], counts: tuple[int, int]
+    target: Target, pictures: Sequence[Checked], labels: tuple[str, ...], settings: str
 ) -> None:
     partial = target.output.with_name(f".{target.output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -111,7 +119,7 @@ def _write(
             chosen = [picture for picture in pictures if picture.file.part == part]
             lay_out(partial / "base" / part, chosen, labels, target.max_pixels)
         (partial / SCHEMA_FILE).write_text(schema_for(target.schema, len(labels)))
-        (partial / SETTINGS_FILE).write_text(settings_for(target, labels, *counts))
+        (partial / SETTINGS_FILE).write_text(settings)
         partial.rename(target.output)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

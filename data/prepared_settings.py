@@ -123,5 +123,5 @@ def _listed(labels: Iterable[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    # A string of JSON is one of TOML, too.
-    return json.dumps(text, ensure_ascii=False)
+    # A string of JSON is one of TOML, too, but for one character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

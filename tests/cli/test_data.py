@@ -124,6 +124,17 @@ def test_what_to_type_after_prepare_can_be_pasted(tmp_path: Path) -> None:
     assert shlex.split(done.stdout.splitlines()[-1])[-2:] == ["--config", settings]
 
 
+def test_prepare_asks_for_a_name_that_later_verbs_take_before_it_looks(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        (tmp_path / "pets" / name / "a.jpg").write_text("no image")
+    words = ["prepare", str(tmp_path / "pets"), "--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*words, "--name", "my model!"])
+    assert isinstance(done.exception, UsageError)
+    assert "serving.model_name = 'my model!'" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_ingest_lists_bad_files_and_takes_nothing_in(workdir: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "Sneaker").mkdir(parents=True)

@@ -11,6 +11,7 @@ from PIL import Image
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from data import picture_folder
+from data.class_names import label_of
 from data.picture import pixel_digest
 from data.prepare import Prepared, PrepareError, prepare
 from data.prepared_settings import Target
@@ -108,6 +109,46 @@ def test_the_settings_are_valid_and_name_classes_size_and_colour(tmp_path: Path)
     assert (label.int_domain.min, label.int_domain.max) == (0, 1)
     assert label.drift_comparator.infinity_norm.threshold
     assert tomllib.loads(done.settings.read_text())["training"]["batch_size"] == 8
+
+
+@pytest.mark.parametrize(
+    "sign", ["\x7f", "\u2028", "\x0b", "\x85", "\t", "\n", "\\", "'", "\U0001f41d"]
+)
+def test_the_settings_can_be_used_whatever_sign_a_class_has_in_its_name(
+    tmp_path: Path, sign: str
+) -> None:
+    draw(tmp_path / "in" / f"a{sign}b", range(20))
+    draw(tmp_path / "in" / "others", range(50, 70))
+    done = run(tmp_path / "in", tmp_path / "out")
+    assert load_config(file=done.settings).data.labels == (f"a{sign}b", "others")
+    for part in ("train", "test"):
+        folder = tmp_path / "out" / "base" / part
+        assert picture_folder.is_complete(folder)
+        names = {path.name for path in folder.iterdir() if path.is_dir()}
+        assert {label_of(name, done.labels) for name in names} == {0, 1}
+
+
+def test_settings_that_cannot_be_used_are_not_written(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a", range(20))
+    draw(tmp_path / "in" / "b", range(50, 70))
+    asked = []
+
+    def refuse(text: str) -> None:
+        asked.append(tomllib.loads(text))
+        if len(asked) > 1:
+            raise ValueError("not these")
+
+    target = Target(tmp_path / "out", "fruit", SCHEMA)
+    with pytest.raises(ValueError, match="not these"):
+        prepare(tmp_path / "in", target, graph, check_settings=refuse)
+    assert [settings["data"]["labels"] for settings in asked] == [["a", "b"]] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_an_output_whose_name_no_settings_can_hold_is_a_usage_error(tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a", range(20))
+    with pytest.raises(PrepareError, match=r"caf\\xe9 is to stand in the settings"):
+        run(tmp_path / "in", tmp_path / "caf\udce9")
 
 
 def test_a_test_set_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
