@@ -62,7 +62,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
             except (OSError, MemoryError, tf.errors.ResourceExhaustedError):
                 raise
             except Exception as error:  # Keras raises whatever the difference leads to
-                _log.warning("the checkpoint %s cannot be used and is left out: %s", newest, error)
+                # It says so last, after the configuration of the whole network.
+                reason = str(error).rpartition("Exception encountered: ")[2].partition(". ")[0]
+                _log.warning("the checkpoint %s cannot be used and is left out: %s", newest, reason)
                 continue
             if _shapes(model) == _shapes(untrained):
                 self._cut_history(int(newest.stem))

@@ -206,7 +206,7 @@ def test_two_machines_end_with_the_same_weights_and_the_chief_exports_them(
                 serving_model_dir=str(folder / "model"),
                 model_run_dir=str(folder / "run"),
                 custom_config={
-                    "hyperparameters": TINY.model_dump(mode="json"),
+                    "hyperparameters": TINY.model_dump(mode="json") | {"dropout": 0.3},
                     "checkpoints": str(folder / "checkpoints"),
                     "fingerprint": "f",
                 },
