@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
+from files.kept import read_kept
 from files.whole import write_whole
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class FileMemory:
         """
         self._path = path
         self._settled_ns = int(settled_seconds * 1e9)
-        self._known = _read(path) if path else {}
+        self._known = (read_kept(path, _CONTENT.validate_json) if path else None) or {}
         self._asked: dict[str, _Known] = {}
         self._is_changed = False
 
@@ -95,13 +96,6 @@ class FileMemory:
         except OSError as error:
             logger.warning("%s cannot be written: %s", self._path, error)
         self._is_changed = False
-
-
-def _read(path: Path) -> dict[str, _Known]:
-    try:
-        return _CONTENT.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return {}
 
 
 def _sha256(path: Path) -> str:

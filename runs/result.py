@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from data.folders import shown
+from files.kept import read_kept
 from files.whole import write_whole
 from runs.exit_status import NodeState, Status
 from serving.versions.journal import who
@@ -44,7 +45,7 @@ class Override(BaseModel):
 
     action: str
     who: str = Field(default_factory=who)
-    when: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    when: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     why: Annotated[str, AfterValidator(shown)] = ""
 
 
@@ -78,8 +79,8 @@ class RunResult(BaseModel):
     """
 
     run_id: str
-    started_at: datetime
-    finished_at: datetime | None = None
+    started_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
     preset: str = ""
     fingerprint: str = ""
     status: Status = Status.FAILED
@@ -129,9 +130,7 @@ class RunResult(BaseModel):
 
 
 def results(runs_dir: Path) -> Iterator[RunResult]:
-    """Yields the results of a workdir, newest first; unreadable files are passed over."""
+    """Yields the results of a workdir, newest first; a damaged file is passed over."""
     for path in sorted(runs_dir.glob("*.json"), reverse=True):
-        try:
-            yield RunResult.model_validate_json(path.read_text())
-        except (OSError, ValidationError):
-            continue
+        if (result := read_kept(path, RunResult.model_validate_json)) is not None:
+            yield result

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from files.kept import set_aside
 from files.whole import write_whole
 
 logger = logging.getLogger(__name__)
@@ -73,14 +74,13 @@ class ScheduleState(BaseModel):
         except FileNotFoundError:
             return cls()
         except (OSError, ValidationError) as error:
-            aside = path.with_name(f"{path.name}.unreadable")
+            aside = set_aside(path)
             logger.error(
                 "%s is not the state of a schedule (%s); starting afresh, it is kept as %s",
                 path,
                 type(error).__name__,
                 aside.name,
             )
-            path.replace(aside)
             return cls()
 
     def write(self, path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from files.kept import set_aside
 from files.whole import write_whole
 from orchestration.schedule.model_log import ModelLog
 from pipeline.settings.errors import UsageError
@@ -94,13 +95,22 @@ class Webhook:
         return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def _send(self, path: Path) -> bool:
-        """Posts a message; returns whether it is done with, taken or refused for good."""
+        """Posts a message; returns whether it is done with, taken or refused for good.
+
+        One that cannot be read is kept as `<name>.unreadable`, so that others come after it.
+        """
         import requests
 
         try:
+            message = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            what, aside = type(error).__name__, set_aside(path)
+            self._log.error("%s is no message (%s); it is kept as %s", path, what, aside.name)
+            return True
+        try:
             with requests.post(
                 self._url,
-                data=self._body(path).encode(),
+                data=self._body(message).encode(),
                 headers={"Content-Type": "application/json"},
                 timeout=_TIMEOUT_SECONDS,
                 # A redirect leads to a place that the operator did not name.
@@ -127,14 +137,14 @@ class Webhook:
             path.unlink(missing_ok=True)
         return lasts
 
-    def _body(self, path: Path) -> str:
-        text = path.read_text()
+    def _body(self, message: dict[str, Any]) -> str:
+        text = json.dumps(message)
         if self._template is None:
             return text
         from jinja2 import Template, TemplateError
 
         try:
-            return Template(self._template.read_text()).render(json.loads(text))
+            return Template(self._template.read_text()).render(message)
         except (OSError, UnicodeDecodeError, TemplateError, TypeError, ValueError) as error:
             self._log.error("%s fails, JSON is sent instead: %s", self._template, error)
             return text

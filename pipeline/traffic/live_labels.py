@@ -7,6 +7,7 @@ A label is joined with what was answered when it arrives: both outlive the recor
 import csv
 import io
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from pipeline.settings.config import Config
 from pipeline.traffic.report import LiveAccuracy
 from serving.traffic.files import recordings
 from serving.versions.store import VersionStore
+
+logger = logging.getLogger(__name__)
 
 _FILE = "labels.jsonl"
 _ID, _LABEL = "request_id", "label"
@@ -128,14 +131,15 @@ def take_in(config: Config, labels: Mapping[str, str]) -> list[str]:
 
 
 def kept_labels(folder: Path) -> list[LiveLabel]:
-    """Returns the labels that are kept; a line that is none is passed over."""
+    """Returns the labels that are kept; a damaged line is passed over, with one in the log."""
     found = []
     path = folder / _FILE
-    for line in lines_of(path.read_text()) if path.is_file() else ():
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
         try:
             found.append(LiveLabel.model_validate_json(line))
         except ValidationError:
-            continue
+            logger.warning("%s: line %d is damaged", path, number)
     return found
 
 

@@ -1,10 +1,11 @@
 """What a traffic report says, as it is kept and handed on; imports nothing heavy."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field
+
+from files.kept import read_kept
 
 
 class FeatureDrift(BaseModel):
@@ -82,13 +83,13 @@ class TrafficReport(BaseModel):
         page: where the report is shown.
     """
 
-    at: datetime
+    at: AwareDatetime
     model: str
     version: int | None = None
     compared_with: str | None = None
     pictures: int = 0
-    since: datetime | None = None
-    until: datetime | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
     drift: bool = False
     reasons: list[str] = Field(default_factory=list)
     features: list[FeatureDrift] = Field(default_factory=list)
@@ -103,9 +104,7 @@ class TrafficReport(BaseModel):
 
 
 def kept_reports(folder: Path) -> Iterator[TrafficReport]:
-    """Yields the reports in a folder, newest first; a file that is none is passed over."""
+    """Yields the reports in a folder, newest first; a damaged file is passed over."""
     for path in sorted(folder.glob("*.json"), reverse=True):
-        try:
-            yield TrafficReport.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            continue
+        if (report := read_kept(path, TrafficReport.model_validate_json)) is not None:
+            yield report

@@ -11,11 +11,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from files.kept import read_kept
 from files.whole import write_whole
 from pipeline.fingerprint import module_digests
-from pipeline.traffic.statistics import CONFIDENCE, LABEL, Statistics, of_examples
+from pipeline.traffic.statistics import CONFIDENCE, LABEL, WHOLE, Statistics, of_examples
 from serving.versions.store import Version
 
 logger = logging.getLogger(__name__)
@@ -44,9 +46,8 @@ def training_statistics(
         NoTrainingData: they are not kept, and the examples are gone.
     """
     file = folder / f"{version.number}-{_digest(version)}.pb"
-    if file.is_file():
-        kept = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
-        return {each.name: each for each in kept.datasets}
+    if (kept := read_kept(file, _parse)) is not None:
+        return kept
     if examples is None or not (examples / f"Split-{_TRAINED}").is_dir():
         raise NoTrainingData(
             f"what version {version.number} was trained on is not in this workdir; its statistics "
@@ -70,9 +71,20 @@ def training_statistics(
                 each for each in held_out[origin].features if each.path.step[0] in _PREDICTIONS
             )
             statistics.features.extend(predictions)
-    kept = statistics_pb2.DatasetFeatureStatisticsList(datasets=trained.values())
-    write_whole(file, kept.SerializeToString())
+    content = statistics_pb2.DatasetFeatureStatisticsList(datasets=trained.values())
+    write_whole(file, content.SerializeToString())
     return trained
+
+
+def _parse(content: bytes) -> Statistics:
+    try:
+        kept = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    found = {each.name: each for each in kept.datasets}
+    if WHOLE not in found:
+        raise ValueError(f"it has no {WHOLE}")
+    return found
 
 
 def _digest(version: Version) -> str:

@@ -119,7 +119,9 @@ def test_files_that_nobody_asks_for_any_more_are_forgotten(file: Path) -> None:
     assert str(file) not in kept
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"x": 1}', b'{"x": {"stamp": [1]}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"{", b"[]", b'{"x": 1}', b'{"x": {"stamp": [1]}}']
+)
 def test_a_damaged_memory_is_an_empty_one(file: Path, content: bytes) -> None:
     path = file.with_name("memory.json")
     path.write_bytes(content)

@@ -141,6 +141,14 @@ def test_a_report_that_hangs_is_stopped_and_another_follows(
     made.stop_run()
 
 
+def test_a_kept_report_without_a_zone_is_passed_over(schedule, tmp_path: Path) -> None:
+    folder = tmp_path / "traffic" / "reports"
+    folder.mkdir(parents=True)
+    (folder / "1.json").write_text('{"at": "2026-01-01T00:00:00", "model": "fashion_mnist"}')
+    made, _ = schedule(0)
+    reported(made, tmp_path, 1)
+
+
 def test_a_report_ends_with_its_schedule(tmp_path: Path) -> None:
     config = load_config(workdir=tmp_path, overrides=["traffic.report_hours=2"])
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]

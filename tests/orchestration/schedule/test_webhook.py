@@ -85,6 +85,24 @@ def test_messages_come_in_their_order(receiver: Receiver, tmp_path: Path) -> Non
     assert [json.loads(receiver.bodies.get())["run_id"] for _ in range(3)] == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b'{"run_id": "a'])
+def test_a_damaged_message_is_kept_aside_and_stops_no_other(
+    receiver: Receiver, tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    template = tmp_path / "template"
+    template.write_text("{{ run_id }}")
+    for number, hook in enumerate(
+        (webhook(receiver, tmp_path), webhook(receiver, tmp_path, template))
+    ):
+        hook.put(f"a{number}", {})
+        (tmp_path / "unsent" / f"a{number}.json").write_bytes(damage)
+        hook.put("b", {"run_id": "b"})
+        assert hook.deliver()
+    assert [receiver.bodies.get() for _ in range(2)] == [b'{"run_id": "b"}', b"b"]
+    assert waiting(tmp_path) == ["a0.json", "a1.json"]
+    assert "it is kept as a0.json.unreadable" in caplog.text
+
+
 @pytest.mark.parametrize("status", [302, 307, 400, 404])
 def test_a_redirect_and_a_refusal_are_final_and_logged_without_secrets(
     receiver: Receiver,

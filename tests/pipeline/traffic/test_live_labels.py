@@ -85,6 +85,18 @@ def test_a_corrected_label_takes_the_place_of_the_first(config: Config) -> None:
     assert (found.labelled, found.right) == (1, 1)
 
 
+def test_a_damaged_line_costs_the_label_that_it_held(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    take_in(config, {"a": "Bag"})
+    with (config.traffic_dir / "labels.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe\n{"request_id": "b"\n')
+    take_in(config, {"b": "Coat"})
+    [found] = live_accuracy(config.traffic_dir)
+    assert (found.labelled, found.right) == (2, 1)
+    assert "line 2 is damaged" in caplog.text
+
+
 def test_labels_outlive_the_recording(config: Config) -> None:
     take_in(config, {"a": "Bag"})
     for path in config.recordings_dir.iterdir():

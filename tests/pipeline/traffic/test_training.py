@@ -39,6 +39,18 @@ def examples(tmp_path: Path, clothes: np.ndarray) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe no message"])
+def test_what_is_kept_and_damaged_is_counted_anew(
+    tmp_path: Path, examples: Path, by_mean: Path, damage: bytes
+) -> None:
+    kept = tmp_path / "kept"
+    first = training_statistics(version(by_mean), examples, kept, ARGS)
+    [file] = kept.iterdir()
+    file.write_bytes(damage)
+    assert training_statistics(version(by_mean), examples, kept, ARGS) == first
+    assert training_statistics(version(by_mean), None, kept, ARGS) == first
+
+
 def test_what_was_counted_outlives_the_examples(
     tmp_path: Path, examples: Path, by_mean: Path
 ) -> None:
