@@ -137,10 +137,11 @@ def _what_it_has(client: "ModelClient", model: str) -> str:
 
 
 def _print(answers: "Sequence[Answer]", top: int) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    from orchestration.console import plain_console
+
+    out = plain_console(sys.stdout)
     width = max(len(str(answer.path)) for answer in answers)
     for answer in answers:
         if answer.problem is not None:

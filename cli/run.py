@@ -104,12 +104,17 @@ def run_command(
         # By now the descriptors 1 and 2 are the log's: nobody else could tell the user.
         logging.getLogger().exception("the run ended where it never should")
         result.finish(Status.FAILED, [sentence(error)])
-    if log.stat().st_size:
-        result.log = log
-    else:
-        log.unlink()
-    if as_json:
-        print(result.model_dump_json(), file=terminal.stdout)
-    else:
-        print_summary(result, config, talk)
+    try:
+        if log.stat().st_size:
+            result.log = log
+        else:
+            log.unlink()
+        if as_json:
+            print(result.model_dump_json(), file=terminal.stdout)
+        else:
+            print_summary(result, config, talk)
+    except BaseException as error:
+        # What the run did is done, and its exit code the same; a closed pipe is a SystemExit.
+        ended = f"{result.status} (exit code {result.status.exit_code})"
+        print(f"runner.py: {ended}, not shown: {sentence(error)}", file=terminal.stderr)
     return result.status.exit_code

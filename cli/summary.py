@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.invocation import command
+from orchestration.console import plain_console
 from pipeline.settings.config import Config
 from pipeline.tuning.as_settings import toml_snippet, tuned_file
 from runs.exit_status import Status
@@ -33,7 +34,7 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
         config: its settings.
         stream: where to print.
     """
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = plain_console(stream)
     if result.classes and result.status is not Status.UP_TO_DATE:
         console.print()
         console.print(_quality_table(result))
@@ -43,18 +44,18 @@ def print_summary(result: RunResult, config: Config, stream: TextIO) -> None:
             console.print(f"of what production asked, {result.live_churn:.2%} of the labels change")
     if result.tuned:
         console.print(f"\nthe best hyperparameters, for --config in {tuned_file(config)}:")
-        console.print(toml_snippet(config, result.tuned).rstrip(), markup=False)
+        console.print(toml_snippet(config, result.tuned).rstrip())
     headline = _HEADLINES[result.status].format(
         version=result.version, serving_dir=config.serving_base
     )
     console.print()
     for reason in result.reasons:
-        console.print(f"  - {reason}", markup=False)
+        console.print(f"  - {reason}")
     if result.status in (Status.FAILED, Status.INFRA_REFUSED):
-        console.print(f"  the log is {result.log}", markup=False)
+        console.print(f"  the log is {result.log}")
     if result.report:
-        console.print(f"  the report is {result.report}", markup=False)
-    console.print(f"{headline} (exit code {result.status.exit_code})", markup=False)
+        console.print(f"  the report is {result.report}")
+    console.print(f"{headline} (exit code {result.status.exit_code})")
     if result.status is Status.PUSHED:
         _print_next_steps(console, config)
 
@@ -75,10 +76,10 @@ def _quality_table(result: RunResult) -> Table:
 
 
 def _print_next_steps(console: Console, config: Config) -> None:
-    console.print("\nnext:", markup=False)
+    console.print("\nnext:")
     for line in (
         command("serve --ui", config.workdir),
         command("predict photo.jpg"),
         command("models list", config.workdir),
     ):
-        console.print(f"  {line}", markup=False)
+        console.print(f"  {line}")

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from orchestration.console import plain_console
 from runs.exit_status import NodeState
 from runs.result import NodeResult
 
@@ -19,9 +19,9 @@ _OWN_LOGGERS = (
 )
 
 _MARKS = {
-    NodeState.DONE: ("[green]done[/]", "done"),
-    NodeState.CACHED: ("[cyan]cached[/]", "cached"),
-    NodeState.FAILED: ("[red]failed[/]", "failed"),
+    NodeState.DONE: ("done", "green"),
+    NodeState.CACHED: ("cached", "cyan"),
+    NodeState.FAILED: ("failed", "red"),
 }
 
 
@@ -30,7 +30,7 @@ class Progress(logging.Handler):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(logging.INFO)
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = plain_console(stream)
         self._live: Live | None = None
         self._running = ""
 
@@ -50,7 +50,7 @@ class Progress(logging.Handler):
 
     def say(self, message: str) -> None:
         """Shows one line of its own."""
-        self._console.print(message, markup=False)
+        self._console.print(message)
 
     def phase(self, name: str) -> None:
         """Shows that something without a node of its own is going on."""
@@ -63,9 +63,11 @@ class Progress(logging.Handler):
     def node_finished(self, node: NodeResult) -> None:
         """Shows how a node ended, and in how many seconds."""
         self._stop_spinner()
-        rich_mark, mark = _MARKS[node.state]
+        mark, colour = _MARKS[node.state]
         if self._console.is_terminal:
-            self._console.print(f"  {node.id:<28}{rich_mark:<20}{node.seconds:>7.1f} s")
+            seconds = f"{node.seconds:>7.1f} s"
+            line = Text.assemble(f"  {node.id:<28}", (f"{mark:<12}", colour), seconds)
+            self._console.print(line)
         else:
             self.say(f"{node.id}: {mark} in {node.seconds:.1f} s")
 

@@ -62,10 +62,11 @@ def _guarded(check: Check, config: Config) -> list[Finding]:
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
     """Prints a line for each finding, and what to do below it."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    from orchestration.console import plain_console
+
+    console = plain_console(sys.stdout)
     width = max(len(finding.subject) for finding in diagnosis.findings)
     for finding in diagnosis.findings:
         console.print(

@@ -6,13 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel
-from rich.console import Console
 from rich.table import Table
 
 from data import idx, picture_folder
 from data.layout import is_complete, spans_folder
 from data.quarantine import quarantined
 from data.spans import LABELS_FILE, list_incomplete, list_spans
+from orchestration.console import plain_console
 from pipeline.settings.config import Config
 from serving.versions.store import VersionStore
 
@@ -74,9 +74,9 @@ def listed_spans(config: Config) -> list[ListedSpan]:
 
 def print_spans(found: list[ListedSpan], root: Path) -> None:
     """Prints the spans as a table."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = plain_console(sys.stdout)
     if not found:
-        console.print(f"no spans in {spans_folder(root)}", markup=False)
+        console.print(f"no spans in {spans_folder(root)}")
         return
     table = Table(title=f"spans in {spans_folder(root)}", title_justify="left", box=None)
     for name in ("span", "images", "state", "since", "why"):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.invocation import command
+from orchestration.console import plain_console
 from pipeline.modeling.features import LABEL
 from pipeline.settings.config import Config
 from serving.client.status import known_versions
@@ -83,9 +84,7 @@ def print_listing(found: Listing) -> None:
     """Prints the versions as a table, and why any was rolled back."""
     console = _console()
     if not found.versions:
-        console.print(
-            f"no version in {found.directory}; `{command('run')}` pushes one", markup=False
-        )
+        console.print(f"no version in {found.directory}; `{command('run')}` pushes one")
         return
     table = Table(title=f"{found.model_name} in {found.directory}", title_justify="left", box=None)
     columns = ["version", "state", "labels", "pushed", "accuracy", "spans", "server", "run"]
@@ -101,7 +100,7 @@ def print_listing(found: Listing) -> None:
         note = version.record.rolled_back if version.record else None
         if note and version.state is VersionState.ROLLED_BACK:
             text = f"version {version.version} was rolled back {_when(note.at)}: {note.reason}"
-            console.print(text, markup=False)
+            console.print(text)
 
 
 def history(directory: str | Path) -> list[Entry]:
@@ -113,13 +112,13 @@ def print_history(entries: list[Entry]) -> None:
     """Prints what was done to the versions, a line each."""
     console = _console()
     if not entries:
-        console.print("no label was moved, and no version rolled back or restored", markup=False)
+        console.print("no label was moved, and no version rolled back or restored")
     for entry in entries:
         what = f"{entry.action} {entry.version or ''}".strip()
         if entry.label:
             what = f"label {entry.label}: {entry.before or 'none'} -> {entry.version or 'none'}"
         why = f": {entry.reason}" if entry.reason else ""
-        console.print(f"{_when(entry.at)}  {entry.who}  {what}{why}", markup=False)
+        console.print(f"{_when(entry.at)}  {entry.who}  {what}{why}")
 
 
 def churn_between(config: Config, before: int, after: int) -> "Churn":
@@ -177,7 +176,6 @@ def print_churn(churn: "Churn", before: int, after: int) -> None:
             f"image {example.position}, {example.truth}: {example.before} "
             f"({example.before_probability:.2f}) becomes {example.after} "
             f"({example.after_probability:.2f})",
-            markup=False,
         )
 
 
@@ -198,7 +196,7 @@ def _record_cells(record: VersionRecord | None) -> list[str]:
 def _console() -> Console:
     # A pipe has no width; tables are not to be folded for it.
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+    return plain_console(sys.stdout, width)
 
 
 def _when(time: datetime) -> str:

@@ -188,3 +188,9 @@ def test_fetch_that_finds_no_source_fails_with_every_reason(
     done = _invoke("fetch", workdir=tmp_path)
     assert done.exit_code == 1
     assert "the first place: there is no folder" in done.stderr
+
+
+def test_a_reason_is_listed_as_it_was_given(workdir: Path) -> None:
+    _invoke("split", "--spans", 2, workdir=workdir)
+    _invoke("quarantine", 1, "--reason", "see [/mnt/lab]", workdir=workdir)
+    assert "see [/mnt/lab]" in _invoke("list", workdir=workdir).stdout

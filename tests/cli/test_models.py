@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.models import app
+from cli.tables.versions import listing, print_listing
 from pipeline.settings.errors import UsageError
 from serving.versions.publish import publish
 from serving.versions.record import Pushed
@@ -131,6 +132,21 @@ def test_label_writes_the_config_and_list_shows_it(
     assert as_json(models("list", "--json"))["versions"][0]["labels"] == ["stable"]
     models("label", "stable", "--remove")
     assert "stable" not in config.read_text()
+
+
+def test_a_label_and_a_folder_are_listed_as_they_are_called(
+    push: Callable[[str], int], store: VersionStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = listing(store.storage.base, "m", None)
+    found.directory = "x[/y]"
+    print_listing(found)
+    push("a")
+    found.versions = listing(store.storage.base, "m", None).versions
+    found.versions[0].labels = ["[/x]"]
+    print_listing(found)
+    shown = capsys.readouterr().out
+    assert shown.count("x[/y]") == 2
+    assert " [/x] " in shown
 
 
 def test_label_wants_a_version_or_its_removal(models: Callable[..., Result]) -> None:
