@@ -1,5 +1,7 @@
 """Drift is what neither the limit nor chance allows, and is named by the feature that moved."""
 
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from pipeline.settings.beam import BeamSettings
 from pipeline.traffic.drift import Comparison, compare
-from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures
+from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures, size_of
 
 ARGS = BeamSettings().pipeline_args
 
@@ -118,3 +120,38 @@ def test_a_picture_that_cannot_be_decoded_costs_only_itself(
     found = compared(clothes[700:820], training, by_mean, broken)
     assert found.drifted == []
     assert of_pictures([broken], str(by_mean), ARGS) is None
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    body = kind + content
+    checked = zlib.crc32(body) if checksum is None else checksum
+    return png[:33] + struct.pack(">I", len(content)) + body + struct.pack(">I", checked) + png[33:]
+
+
+def with_segment(jpeg: bytes, marker: int, content: bytes) -> bytes:
+    """A JPEG with one more segment in front."""
+    return jpeg[:2] + struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content + jpeg[2:]
+
+
+def test_a_picture_is_measured_whatever_else_its_file_holds(
+    clothes: np.ndarray, by_mean: Path
+) -> None:
+    image = clothes[0][:20, :, np.newaxis]
+    png, jpeg = tf.io.encode_png(image).numpy(), tf.io.encode_jpeg(image).numpy()
+    large = zlib.compress(bytes(2_000_000))
+    files = [
+        png,
+        with_chunk(png, b"iCCP", b"p\0\0" + large),
+        with_chunk(png, b"zTXt", b"Comment\0\0" + large),
+        with_chunk(png, b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + large),
+        with_chunk(png, b"pHYs", b"\0"),
+        with_chunk(png, b"tEXt", b"a\0b", checksum=0),
+        jpeg,
+        with_segment(jpeg, 0xE0, b"JFIF"),
+        with_segment(jpeg, 0xEE, b"Adobe"),
+    ]
+    assert {size_of(each) for each in files} == {(28, 20)}
+    found = of_pictures([Picture(each, "stable") for each in files], str(by_mean), ARGS)
+    assert found
+    assert found[WHOLE].num_examples == len(files)
