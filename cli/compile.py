@@ -16,7 +16,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Output = Annotated[Path, typer.Option(help="The folder that the files are written to.")]
+Output = Annotated[
+    Path,
+    typer.Option(help="The folder that the files are written to.", callback=options.in_full),
+]
 
 
 @app.command(

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cli.options import ConfigFile, Json, Overrides, Preset, Workdir, examples
-from files.paths import resolved
+from cli.options import ConfigFile, Json, Overrides, Preset, Workdir, examples, in_full
 from pipeline.settings.errors import UsageError
 
 if TYPE_CHECKING:
@@ -176,7 +175,10 @@ def ingest(
 )
 def prepare(
     pictures: Annotated[Path, typer.Argument(help="A folder of pictures per class, or TFRecords.")],
-    output: Annotated[Path, typer.Option(help="The folder to write; it gets settings.toml.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="The folder to write; it gets settings.toml.", callback=in_full),
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the model. [the output's name]")] = None,
     image_size: Annotated[
         int, typer.Option(min=8, max=512, help="Height and width that the network sees, in pixels.")
@@ -207,10 +209,9 @@ def prepare(
     for value, kind, option in ((color, Color, "--color"), (fit, Fit, "--fit")):
         if value not in list(kind):
             raise UsageError(f"{option} is one of {', '.join(kind)}, not {value}")
-    root = resolved(output)
     target = Target(
-        root,
-        name or re.sub(r"[^A-Za-z0-9_.-]", "_", root.name),
+        output,
+        name or re.sub(r"[^A-Za-z0-9_.-]", "_", output.name),
         SCHEMA_FILE.read_text(),
         image_size,
         color,
@@ -230,7 +231,7 @@ def prepare(
     notes = list(done.summary.sentences())
     lines = [
         f"{done.train} images to train on and {done.test} to test on, of the classes "
-        f"{', '.join(done.labels)}, are in {root}.",
+        f"{', '.join(done.labels)}, are in {output}.",
         *notes,
         "next:",
         f"  python runner.py --config {shlex.quote(str(done.settings))}",

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from files.paths import resolved
+
 Workdir = Annotated[Path | None, typer.Option(help="Where everything is written. [var/]")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
 Preset = Annotated[str | None, typer.Option(help="smoke, default or best.")]
@@ -14,6 +16,14 @@ Overrides = Annotated[
 ]
 ModelServer = Annotated[str | None, typer.Option(help="auto, docker, binary or embedded.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as one JSON object on stdout.")]
+
+
+def in_full(path: Path) -> Path:
+    """Makes an argument a whole path; a callback of options that name what is written."""
+    try:
+        return resolved(path)
+    except ValueError as error:
+        raise typer.BadParameter(f"{str(path)!r}: {error}") from None
 
 
 def examples(*arguments: str) -> str:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cli import judge
-from cli.options import ConfigFile, Json, Overrides, Workdir, examples
-from files.paths import resolved
+from cli.options import ConfigFile, Json, Overrides, Workdir, examples, in_full
 from pipeline.settings.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def report(
 
 @app.command(epilog=examples("traffic export --least-confident 200 --output to_label"))
 def export(
-    output: Annotated[Path, typer.Option(help="The folder to write.")],
+    output: Annotated[Path, typer.Option(help="The folder to write.", callback=in_full)],
     least_confident: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many of those with the unsurest answers.")
     ] = 200,
@@ -127,7 +126,6 @@ def export(
     Move what is wrong into the right folder, remove what is nothing, then `data ingest` the folder.
     """
     settings = _settings(workdir, config, overrides)
-    folder = resolved(output)
     terminal = _quiet(settings)
     try:
         from pipeline.traffic.answers import answers_to
@@ -139,21 +137,21 @@ def export(
         pictures = newest(settings.recordings_dir, settings.serving.model_name, last, labels)
         answers = answers_to(pictures, VersionStore(settings.serving_base))
         done = export_least_confident(
-            pictures, answers, least_confident, folder, labels, settings.image_format
+            pictures, answers, least_confident, output, labels, settings.image_format
         )
     except FileExistsError:
-        print(f"runner.py: {folder} is not empty; name a new folder", file=terminal.stderr)
+        print(f"runner.py: {output} is not empty; name a new folder", file=terminal.stderr)
         raise typer.Exit(_BAD_USAGE) from None
     except Exception as error:
         _give_up(error, "nothing was exported", settings, terminal)
     count = sum(done.classes.values())
     if as_json:
-        found = {"output": str(folder), "pictures": count, "classes": done.classes}
+        found = {"output": str(output), "pictures": count, "classes": done.classes}
         print(json.dumps(found | {"copies": done.copies}), file=terminal.stdout)
         return
-    print(f"{count} pictures are in {folder}, in a folder for each class.", file=terminal.stdout)
+    print(f"{count} pictures are in {output}, in a folder for each class.", file=terminal.stdout)
     print("Move what is wrong, remove what is nothing, then:", file=terminal.stdout)
-    print(f"  python runner.py data ingest {folder}", file=terminal.stdout)
+    print(f"  python runner.py data ingest {output}", file=terminal.stdout)
 
 
 @app.command(epilog=examples("traffic labels truth.csv", "traffic labels truth.jsonl --json"))

@@ -1,6 +1,5 @@
 """What a path means that somebody wrote."""
 
-import errno
 from pathlib import Path
 
 
@@ -8,11 +7,12 @@ def resolved(path: Path) -> Path:
     """Returns the whole path for one that somebody wrote, `~` being a user's home.
 
     Raises:
-        NotADirectoryError: nothing says where that home is, as in a container whose user is none
-            of its system's.
+        ValueError: it is none; the message says why.
     """
     try:
+        str(path).encode()
         return path.expanduser().resolve()
-    except RuntimeError as error:
-        why = "nothing says where that home is; HOME can"
-        raise NotADirectoryError(errno.ENOTDIR, why, str(path)) from error
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8") from None
+    except RuntimeError as error:  # a home that nobody knows, or links in a circle
+        raise ValueError(str(error).partition("\n")[0]) from None

@@ -52,6 +52,11 @@ def test_every_verb_gives_its_result_as_json(verb: str) -> None:
         (["models", "list", "--server", "127.0.0.1:1"], "no model server answers at"),
         (["data", "fetch", "--workdir", str(ROOT / "LICENSE")], "Not a directory"),
         (["models", "list", "--workdir", str(ROOT / "LICENSE")], "Not a directory"),
+        (
+            ["traffic", "export", "--output", "~nosuchuser/x"],
+            "'~nosuchuser/x': Could not determine",
+        ),
+        (["compile", "airflow", "--output", "w\udce9"], "'w\\udce9': it is not UTF-8"),
         (["kubeflow", "schedule", "list"], "give --host or the setting kubeflow.host"),
     ],
 )

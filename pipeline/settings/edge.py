@@ -28,6 +28,7 @@ class EdgeSettings(Settings):
     connections_per_address: int = Field(
         0,
         ge=0,
+        le=65535,
         description="that are being answered at once, of gRPC calls, beyond which 429 is answered; "
         "0: no limit",
     )

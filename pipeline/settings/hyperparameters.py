@@ -91,7 +91,7 @@ class Hyperparameters(Settings):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="before the logits")
     random_flip: bool = Field(True, description="mirror about half of the training images")
-    random_shift: int = Field(1, ge=0, description="pixels, along both axes")
+    random_shift: int = Field(1, ge=0, le=512, description="pixels, along both axes")
     cutout: int = Field(0, ge=0, le=512, description="edge of the blackened square in pixels")
     test_time_flip: bool = Field(
         True, description="the exported model also looks at the mirror image, at twice the cost"
@@ -101,7 +101,7 @@ class Hyperparameters(Settings):
         description="from the served model's weights, if it has the same network; of classes that "
         "it does not know, the last layer begins anew",
     )
-    seed: int = Field(1, ge=0, description="of weights, order and augmentation")
+    seed: int = Field(1, ge=0, lt=2**32 - 1, description="of weights, order and augmentation")
     precision: Precision = Field(
         Precision.AUTO,
         description="of training; auto: bfloat16 where processor or GPU is the faster for it",
@@ -112,7 +112,10 @@ class Hyperparameters(Settings):
         "same; auto: where a split would take more than an eighth of the memory",
     )
     threads: int | None = Field(
-        None, ge=1, description="of TensorFlow; rounding depends on it; None: one per processor"
+        None,
+        ge=1,
+        le=4096,
+        description="of TensorFlow; rounding depends on it; None: one per processor",
     )
 
     @field_validator("weights")

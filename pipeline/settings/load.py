@@ -67,8 +67,23 @@ def load_config(
         raise UsageError(_sentence(error)) from None
     if not config.schema_file.is_file():
         raise UsageError(f"data.schema_file: there is no file {config.schema_file}")
+    if config.data.schema_file:
+        _check_schema(config.schema_file)
     check_network(config.training, config.data.image_size)
     return config.model_copy(update={"workdir": resolved(config.workdir)})
+
+
+def _check_schema(file: Path) -> None:
+    # Only a schema of somebody's own is worth their import.
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    try:
+        text_format.Parse(file.read_text(), schema_pb2.Schema())
+    except OSError as error:
+        raise UsageError(f"data.schema_file: cannot read {file}: {error.strerror}") from None
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        raise UsageError(f"data.schema_file: {file} is no schema: {error}") from None
 
 
 def _sources(
@@ -151,8 +166,9 @@ def _sentence(error: ValidationError) -> str:
         if detail["type"] == "too_short" and detail["loc"] in inside:
             continue  # pydantic does not count the items that it refuses
         name = ".".join(str(part) for part in detail["loc"])
+        given = str(detail["input"]) if isinstance(detail["input"], Path) else detail["input"]
         if detail["type"] == "extra_forbidden":
             problems.append(f"there is no setting {name}")
         else:
-            problems.append(f"{name} = {detail['input']!r}: {detail['msg'].lower()}")
+            problems.append(f"{name} = {given!r}: {detail['msg'].lower()}")
     return "; ".join(problems)

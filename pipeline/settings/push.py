@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from files.paths import resolved
 from pipeline.settings.base import Settings
 from serving.versions.permissions import Permissions
 
@@ -44,6 +45,13 @@ class PushSettings(Settings):
         description="share of the clients of `serve --edge` that meet a pushed version until it is "
         "promoted; 0: all do, at once",
     )
+
+    @field_validator("destination")
+    @classmethod
+    def _is_a_path_or_uri(cls, destination: str | None) -> str | None:
+        if destination and "://" not in destination:
+            resolved(Path(destination))
+        return destination
 
     @model_validator(mode="after")
     def _check_canary(self) -> Self:

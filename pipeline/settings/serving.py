@@ -10,7 +10,10 @@ class ServingSettings(Settings):
     """What clients of the pushed model see."""
 
     model_name: str = Field(
-        "fashion_mnist", pattern=r"^[A-Za-z0-9_.-]+$", description="in a client's requests"
+        "fashion_mnist",
+        # Not of dots alone: it names a folder.
+        pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*$",
+        description="in a client's requests",
     )
     default_signature: str = Field(
         "classify",
@@ -25,5 +28,6 @@ class ServingSettings(Settings):
     max_pixels: int = Field(
         MAX_PIXELS,
         ge=1,
+        lt=2**63,
         description="of a PNG or JPEG, width times height; larger ones are not decoded",
     )

@@ -81,6 +81,9 @@ def _names_an_engine() -> bool:
         return True
     try:
         folder = resolved(Path(os.environ.get("DOCKER_CONFIG") or "~/.docker"))
+    except ValueError:  # no home has no configuration either
+        return False
+    try:
         return "currentContext" in json.loads((folder / "config.json").read_text())
     except (FileNotFoundError, NotADirectoryError):
         return False

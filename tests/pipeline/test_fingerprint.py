@@ -69,7 +69,11 @@ def test_changed_code_changes_the_nodes_that_use_it(
         ("serving.default_signature=pixels", {"Trainer", "InfraValidator"}),
         ("serving.max_pixels=1000000", {"Transform"}),
         ('data.labels=["cat", "dog"]', {"Trainer", "ModelDiff"}),
-        ("data.schema_file=LICENSE", {"ImportSchemaGen", "SpanDistributionValidator"}),
+        # An empty file is a schema that requires nothing.
+        (
+            "data.schema_file=components/__init__.py",
+            {"ImportSchemaGen", "SpanDistributionValidator"},
+        ),
         ("evaluation.min_accuracy=0.5", {"Evaluator"}),
         ("infra_validation.max_latency_ms=50", {"InfraValidator"}),
         ("push.keep=3", {"Pusher"}),

@@ -58,6 +58,23 @@ def test_values_in_overrides_are_toml_or_bare_strings() -> None:
         (["infra_validation.model_server=apache"], "infra_validation.model_server = 'apache'"),
         (['data.labels=["cat", "cat"]'], "every class needs a name of its own"),
         (['data.labels=["cat"]'], "tuple should have at least 2 items"),
+        (["training.seed=5000000000"], "training.seed = 5000000000: input should be less than"),
+        (["training.epochs=1000000001"], "input should be at most 1000000000"),
+        (["training.filters=[32, 4000000000]"], "training.filters = [32, 4000000000]: value err"),
+        (["data.window=99999999999999999999"], "data.window = 99999999999999999999: "),
+        (["schedule.poll_seconds=1e300"], "schedule.poll_seconds = 1e+300: value error, input sho"),
+        (["schedule.poll_seconds=1e309"], "schedule.poll_seconds = inf: input should be a finite"),
+        (
+            ["evaluation.min_accuracy=nan"],
+            "evaluation.min_accuracy = nan: input should be a finite",
+        ),
+        (["serving.max_pixels=9223372036854775808"], "serving.max_pixels = 92"),
+        (["serving.model_name=.."], "serving.model_name = '..': string should match"),
+        (["data.root=~nosuchuser/x"], "data.root = '~nosuchuser/x': value error, could not"),
+        (["push.destination=~nosuchuser/x"], "push.destination = '~nosuchuser/x': value error"),
+        (["edge.tokens=~nosuchuser/x"], "edge.tokens = '~nosuchuser/x': value error"),
+        (['data.root="a\\u0000b"'], "data.root = 'a\\x00b': value error"),
+        (["data.root=w\udce9"], "data.root = 'w\\udce9': "),
     ],
 )
 def test_a_mistake_is_named(overrides: list[str], sentence: str) -> None:
@@ -95,6 +112,43 @@ def test_a_missing_schema_is_named(tmp_path: Path) -> None:
         load_config(overrides=[f"data.schema_file='{tmp_path / 'mine.pbtxt'}'"])
 
 
+@pytest.mark.parametrize(
+    "content", [b"# Read me\nA schema.\n", b"\x7fELF\xd0\x00", b"feature { x: 1 }"]
+)
+def test_a_schema_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "mine.pbtxt"
+    file.write_bytes(content)
+    with pytest.raises(
+        UsageError, match=r"data\.schema_file: .*/mine\.pbtxt is no schema: "
+    ) as error:
+        load_config(overrides=[f"data.schema_file={file}"])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("workdir", "why"),
+    [("~nosuchuser/x", "could not determine home"), ("w\udce9", "utf-8"), ("loop/x", "loop")],
+)
+def test_a_workdir_that_can_be_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workdir: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=f"workdir = .*{why}") as error:
+        load_config(workdir=Path(workdir))
+    str(error.value).encode()
+
+
+def test_names_and_numbers_at_the_limit_are_taken() -> None:
+    overrides = [
+        "training.seed=4294967294",
+        "serving.max_pixels=9223372036854775807",
+        "data.window=1000000000",
+        "serving.model_name=..a",
+    ]
+    assert load_config(overrides=overrides).serving.model_name == "..a"
+
+
 def test_a_data_root_of_ones_own_comes_before_the_sample(tmp_path: Path) -> None:
     config = load_config("smoke", overrides=[f"data.root={tmp_path}"])
     assert config.data_root == tmp_path
@@ -112,9 +166,8 @@ def test_what_is_pushed_to_is_in_the_workdir_or_wherever_it_is_said(tmp_path: Pa
 
 
 def test_a_home_that_nobody_knows_is_no_place_to_push_to(tmp_path: Path, nobody: None) -> None:
-    config = load_config(workdir=tmp_path, overrides=["push.destination=~/models/shop"])
-    with pytest.raises(NotADirectoryError, match="home"):
-        _ = config.serving_dir
+    with pytest.raises(UsageError, match=r"push\.destination.*home"):
+        load_config(workdir=tmp_path, overrides=["push.destination=~/models/shop"])
 
 
 def undescribed(settings: BaseModel, section: str = "") -> list[str]:
