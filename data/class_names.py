@@ -28,9 +28,9 @@ def label_of(folder: str, labels: Sequence[str]) -> int | None:
     alike = [place for place, label in enumerate(known) if plain(label) == plain(name)]
     if plain(name) and len(alike) == 1:
         return alike[0]
-    is_number = name.isdecimal() and name == str(int(name))
-    if is_number and not any(label.strip().isdecimal() for label in known):
-        return int(name) if int(name) < len(labels) else None
+    numbers = [str(number) for number in range(len(labels))]
+    if name in numbers and not any(label.strip().isdecimal() for label in known):
+        return numbers.index(name)
     return None
 
 

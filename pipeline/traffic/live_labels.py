@@ -10,12 +10,13 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from data.class_names import plain
+from data.class_names import label_of
 from data.refusal import DataRefused
 from files.lines import lines_of
 from files.whole import write_whole
@@ -45,31 +46,39 @@ def read_labels(path: Path, classes: Sequence[str]) -> dict[str, str]:
     Args:
         path: CSV with the columns `request_id` and `label`, or JSON objects with these, a line
             each. Of a request with several pictures, `ID.1` is the second.
-        classes: what the classes are called.
+        classes: what the classes are called; a label stands for one as a folder's name does.
 
     Raises:
         OSError: the file cannot be read.
-        DataRefused: it is neither, or a line of it is not sound; a sentence for each.
+        DataRefused: it is neither, or a line of it is not sound or says another label than one
+            before; a sentence for each.
     """
-    named = {plain(name): name for name in classes}
-    found, reasons = {}, []
+    class_of = cache(partial(label_of, labels=classes))
+    found: dict[str, str] = {}
+    reasons = []
     try:
         rows = list(_rows(path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataRefused([f"{path}: neither CSV nor JSON lines ({error})"]) from error
     for number, row in rows:
-        request_id, label = (str(row.get(key) or "").strip() for key in (_ID, _LABEL))
+        request_id, label = (_text(row.get(key)) for key in (_ID, _LABEL))
+        place = class_of(label)
         if not request_id or not label:
             reasons.append(f"{path}: line {number} has no {_ID if not request_id else _LABEL}")
-        elif plain(label) not in named:
+        elif place is None:
             reasons.append(f"{path}: line {number}: no class is called {label}")
-        else:
-            found[request_id] = named[plain(label)]
+        elif found.setdefault(request_id, classes[place]) != classes[place]:
+            before = found[request_id]
+            reasons.append(f"{path}: line {number}: {request_id} is {label}, and {before} before")
     if not rows:
         reasons.append(f"{path}: holds no labels; it needs the columns {_ID} and {_LABEL}")
     if reasons:
         raise DataRefused(reasons)
     return found
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -83,7 +92,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if line.strip():
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 found = None
             yield number, found if isinstance(found, dict) else {}
 

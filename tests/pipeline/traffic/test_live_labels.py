@@ -1,5 +1,6 @@
 """True labels that arrive later are joined with what was answered."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,10 @@ def test_both_forms_are_read(tmp_path: Path, text: str) -> None:
         (b"request_id,label\n,Bag\n", "line 2 has no request_id"),
         (b"id,truth\na,Bag\n", "line 2 has no request_id"),
         (b'{"request_id": "a"}\n{oops\n', "line 1 has no label"),
+        (b"request_id,label\na,Bag\na,T-shirt/top\n", "line 3: a is T-shirt/top, and Bag before"),
+        (b'{"request_id": "a", "label": null}', "line 1 has no label"),
+        (b'{"request_id": "a", "label": ' + b"[" * 100_000 + b"}", "line 1 has no request_id"),
+        (b"request_id,label\na," + b"1" * 5000 + b"\n", "line 2: no class is called 111"),
         (b"", "holds no labels"),
         (b"\xff\xfe\x00", "neither CSV nor JSON lines"),
     ],
@@ -51,6 +56,36 @@ def test_what_is_not_sound_is_a_sentence_with_its_line(
     with pytest.raises(DataRefused) as refusal:
         read_labels(tmp_path / "labels", CLASSES)
     assert sentence in refusal.value.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "wanted"),
+    [
+        (("C", "C++"), "C", "C"),
+        (("C", "C++"), "C++", "C++"),
+        (("C", "C++"), "c", None),
+        (("0", "1"), 0, "0"),
+        (("1", "0"), "1", "1"),
+        (CLASSES, 1, "Bag"),
+        (CLASSES, "bag", "Bag"),
+        (CLASSES, False, None),
+    ],
+)
+def test_a_label_stands_for_the_class_that_a_folder_of_that_name_would(
+    tmp_path: Path, classes: tuple[str, ...], label: object, wanted: str | None
+) -> None:
+    file = tmp_path / "labels"
+    file.write_text(json.dumps({"request_id": "a\u2028b", "label": label}, ensure_ascii=False))
+    if wanted is None:
+        with pytest.raises(DataRefused, match="no class is called"):
+            read_labels(file, classes)
+    else:
+        assert read_labels(file, classes) == {"a\u2028b": wanted}
+
+
+def test_a_label_may_be_said_twice(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("request_id,label\na,Bag\na,bag\n")
+    assert read_labels(tmp_path / "labels", CLASSES) == {"a": "Bag"}
 
 
 @pytest.fixture
