@@ -58,6 +58,7 @@ def predict(
     from pipeline.settings.errors import UsageError
     from pipeline.settings.load import load_config
     from serving.client.connection import Api, connect
+    from serving.client.errors import ClientError
     from serving.client.files import classify_files, find_pictures
 
     if version is not None and label is not None:
@@ -66,7 +67,10 @@ def predict(
     pictures = find_pictures(paths)
     if not pictures:
         raise UsageError(f"there is no picture in {', '.join(map(str, paths))}")
-    client = connect(settings.serving.model_name, Api.GRPC if grpc else Api.REST, server)
+    try:
+        client = connect(settings.serving.model_name, Api.GRPC if grpc else Api.REST, server)
+    except ClientError as error:
+        raise UsageError(f"--server: {error.message}") from None
     with (
         _told(client, settings.serving.model_name, server, grpc, label),
         Progress(sys.stderr) as progress,

@@ -48,6 +48,8 @@ def test_every_verb_gives_its_result_as_json(verb: str) -> None:
         (["serve", "--rest-port", "0"], "`python runner.py serve --help` shows what there is"),
         (["predict"], "Missing argument"),
         (["predict", "x.jpg", "--version", "1", "--label", "a"], "--version or --label, not both"),
+        (["predict", "x.jpg", "--server", "http://["], "--server: http://[ is not an address"),
+        (["predict", "x.jpg", "--server", "ftp://x", "--grpc"], "--server: ftp://x is not an addr"),
         (["models", "diff", "1"], "`python runner.py models diff --help`"),
         (["models", "list", "--server", "127.0.0.1:1"], "no model server answers at"),
         (["data", "fetch", "--workdir", str(ROOT / "LICENSE")], "Not a directory"),

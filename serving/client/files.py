@@ -54,7 +54,8 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
 
     Files that were named are not judged by their suffix, nor by whether they are there. Links are
     followed; a folder that cannot be read is returned itself, so that an answer says so. Hidden
-    files, which systems leave behind, are no pictures.
+    files, which systems leave behind, are no pictures, nor are pipes and devices in a folder, which
+    may never come to an end.
     """
     found: list[Path] = []
     for path in paths:
@@ -74,6 +75,8 @@ def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     for path in inside:
         if path.is_dir():
             yield from _below(path, (*above, real))
+        elif path.exists() and not path.is_file():
+            continue
         elif path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             yield path
 

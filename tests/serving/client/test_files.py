@@ -1,6 +1,7 @@
 """Files and folders of pictures, sent in batches; a bad one does not stop the others."""
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_links_are_followed_and_what_cannot_be_read_is_named(
         None,
         "this folder cannot be read",
     ]
+
+
+def test_a_pipe_in_a_folder_is_no_picture_and_a_link_to_nothing_is_a_problem(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    (tmp_path / "c.png").symlink_to("nowhere")
+    found = find_pictures([tmp_path])
+    assert found == [tmp_path / "c.png"]
+    assert ask(Brightness(), found)[0].problem == "No such file or directory"
 
 
 def test_files_are_prepared_and_sent_in_batches(tmp_path: Path) -> None:
