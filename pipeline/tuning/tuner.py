@@ -138,7 +138,7 @@ def make_tuner(
 
     try:
         return make()
-    except (KeyError, RuntimeError, ValueError):
+    except Exception:  # KerasTuner raises whatever the damage leads to
         _log.warning("the state of the earlier search in %s is unreadable: starting anew", folder)
         shutil.rmtree(folder, ignore_errors=True)
         return make()

@@ -122,12 +122,12 @@ def test_a_finished_search_goes_on_when_it_is_given_more(tmp_path: Path, clock: 
     assert len(search.oracle.completed()) == 3
 
 
-def test_a_state_that_a_kill_left_half_written_is_begun_anew(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damage", ['{"ongoing', "[]", '{"hyperparameters": null}', "\0"])
+def test_a_state_that_is_damaged_is_begun_anew(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     tuner(tmp_path, Trials(clock), clock, trials=2).search()
-    state = tmp_path / "s" / "oracle.json"
-    state.write_text(state.read_text()[:100])
+    (tmp_path / "s" / "oracle.json").write_text(damage)
     again = Trials(clock)
     tuner(tmp_path, again, clock, trials=2).search()
     assert len(again.tried) == 2
