@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pipeline.traffic.statistics import decode, predict
+from pipeline.traffic.statistics import predict
 from serving.traffic.reading import Answer, RecordedPicture
 from serving.versions.store import VersionStore
 
@@ -29,8 +29,7 @@ def answers_to(pictures: Sequence[RecordedPicture], store: VersionStore) -> list
             logger.info("version %d is gone: %d answers are not known", version, len(places))
             continue
         encoded = [pictures[place].encoded for place in places]
-        rows = decode(encoded).rows
-        labels, confidences = predict(directory, [encoded[row] for row in rows])
-        for row, label, confidence in zip(rows, labels, confidences, strict=True):
+        found = predict(directory, encoded)
+        for row, label, confidence in zip(found.rows, found.labels, found.confidences, strict=True):
             answers[places[row]] = Answer(label, float(confidence))
     return answers

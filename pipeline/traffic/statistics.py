@@ -7,7 +7,7 @@ differs are the pictures.
 import logging
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,7 +61,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a model said of pictures, and which of them no model can read.
+    """Pictures that can be decoded.
 
     Attributes:
         images: float32 [N, height, width, channels], as the model sees them.
@@ -72,6 +72,21 @@ class Looked:
     rows: np.ndarray
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What a model says of those pictures that it takes: another may have taken larger ones.
+
+    Attributes:
+        labels: of each.
+        confidences: float32 [N].
+        rows: the places of these among what was given, int64 [N].
+    """
+
+    labels: list[str]
+    confidences: np.ndarray
+    rows: np.ndarray
+
+
 def decode(encoded: Sequence[bytes], image_format: ImageFormat | None = None) -> Looked:
     """Decodes pictures as training and serving do; what cannot be decoded is left out.
 
@@ -79,38 +94,60 @@ def decode(encoded: Sequence[bytes], image_format: ImageFormat | None = None) ->
         encoded: PNG or JPEG bytes.
         image_format: what they become; None: small grey pictures, for measures.
     """
-    try:
-        return Looked(
-            decode_images(tf.constant(encoded), image_format).numpy(), np.arange(len(encoded))
-        )
-    except tf.errors.InvalidArgumentError:
-        decoded, rows = [], []
-        for row, each in enumerate(encoded):
-            try:
-                decoded.append(decode_images(tf.constant([each]), image_format).numpy()[0])
-                rows.append(row)
-            except tf.errors.InvalidArgumentError:
-                continue
-        return Looked(np.array(decoded, np.float32), np.array(rows, np.int64))
+
+    def look(part: Sequence[bytes]) -> np.ndarray:
+        pixels: np.ndarray = decode_images(tf.constant(part), image_format).numpy()
+        return pixels
+
+    found = list(_without_refused(look, encoded, len(encoded)))
+    return Looked(_joined([images for _, images in found], np.float32), _rows(found))
 
 
-def predict(model: str, encoded: Sequence[bytes]) -> tuple[list[str], np.ndarray]:
-    """Returns labels and confidences, float32 [N], that a SavedModel gives to pictures.
+def predict(model: str, encoded: Sequence[bytes]) -> Answered:
+    """Returns what a SavedModel answers to pictures; those that it refuses are left out.
 
     Args:
         model: its directory.
-        encoded: PNG or JPEG bytes, all of which can be decoded.
+        encoded: PNG or JPEG bytes.
     """
-    labels: list[str] = []
-    confidences = []
     loaded = _loaded(model)
-    count = pictures_at_once(loaded)
-    for start in range(0, len(encoded), count):
-        pictures = tf.constant(encoded[start : start + count])
-        answer = loaded.signatures[_SIGNATURE](image_bytes=pictures)
-        labels += [label.decode() for label in answer["label"].numpy()]
-        confidences.append(answer["probabilities"].numpy().max(axis=1))
-    return labels, np.concatenate(confidences) if confidences else np.zeros(0, np.float32)
+    labels: list[str] = []
+
+    def ask(part: Sequence[bytes]) -> np.ndarray:
+        answer = loaded.signatures[_SIGNATURE](image_bytes=tf.constant(part))
+        labels.extend(label.decode() for label in answer["label"].numpy())
+        confidences: np.ndarray = answer["probabilities"].numpy().max(axis=1)
+        return confidences
+
+    found = list(_without_refused(ask, encoded, pictures_at_once(loaded)))
+    return Answered(labels, _joined([each for _, each in found], np.float32), _rows(found))
+
+
+def _without_refused(
+    look: Callable[[Sequence[bytes]], np.ndarray], encoded: Sequence[bytes], count: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Looks at so many pictures at once; where TensorFlow refuses one of them, at each by itself.
+
+    Yields:
+        The place of the first picture of a part, and what was seen, an entry for each of the part.
+    """
+    for start in range(0, len(encoded), count or 1):
+        part = encoded[start : start + count]
+        try:
+            seen = look(part)
+        except tf.errors.InvalidArgumentError:
+            if len(part) > 1:
+                yield from ((start + row, one) for row, one in _without_refused(look, part, 1))
+        else:
+            yield start, seen
+
+
+def _rows(found: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
+    return _joined([np.arange(first, first + len(seen)) for first, seen in found], np.int64)
+
+
+def _joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
 
 @cache
@@ -126,17 +163,19 @@ class _Measure(beam.DoFn):
 
     def process(self, element: list[Picture]) -> Iterator[pa.RecordBatch]:
         looked = decode([picture.encoded for picture in element])
-        if not len(looked.rows):
+        images, chosen = looked.images, [element[row] for row in looked.rows]
+        if self._model:
+            answered = predict(self._model, [picture.encoded for picture in chosen])
+            images, chosen = images[answered.rows], [chosen[row] for row in answered.rows]
+        if not chosen:
             return
-        chosen = [element[row] for row in looked.rows]
-        columns: dict[str, Iterable[Any]] = dict(measure(looked.images))
+        columns: dict[str, Iterable[Any]] = dict(measure(images))
         columns[FILE_BYTES] = [len(picture.encoded) for picture in chosen]
         sizes = [size_of(picture.encoded) for picture in chosen]
         columns[WIDTH], columns[HEIGHT] = zip(*sizes, strict=True)
         columns[ORIGIN] = [picture.origin for picture in chosen]
         if self._model:
-            encoded = [picture.encoded for picture in chosen]
-            columns[LABEL], columns[CONFIDENCE] = predict(self._model, encoded)
+            columns[LABEL], columns[CONFIDENCE] = answered.labels, answered.confidences
         arrays = [pa.array([[value] for value in values]) for values in columns.values()]
         yield pa.RecordBatch.from_arrays(arrays, list(columns))
 

@@ -11,9 +11,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from pipeline.modeling.features import ImageFormat
 from pipeline.settings.beam import BeamSettings
 from pipeline.traffic.drift import Comparison, compare
-from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures, size_of
+from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures, predict, size_of
+from tests.by_mean_model import save_by_mean
 
 ARGS = BeamSettings().pipeline_args
 
@@ -155,3 +157,19 @@ def test_a_picture_is_measured_whatever_else_its_file_holds(
     found = of_pictures([Picture(each, "stable") for each in files], str(by_mean), ARGS)
     assert found
     assert found[WHOLE].num_examples == len(files)
+
+
+def test_a_picture_that_this_model_refuses_costs_only_itself(
+    clothes: np.ndarray, tmp_path: Path
+) -> None:
+    model = str(save_by_mean(tmp_path / "model", ImageFormat(max_pixels=28 * 28)))
+    large = tf.io.encode_png(np.zeros((29, 29, 1), np.uint8)).numpy()
+    small = [picture.encoded for picture in pngs(clothes[:2])]
+    answered = predict(model, [small[0], large, small[1]])
+    assert answered.rows.tolist() == [0, 2]
+    assert answered.labels == predict(model, small).labels
+    pictures = [Picture(each, "stable") for each in (small[0], large, small[1])]
+    found = of_pictures(pictures, model, ARGS)
+    assert found
+    assert found[WHOLE].num_examples == 2
+    assert of_pictures([Picture(large, "stable")], model, ARGS) is None
