@@ -30,6 +30,8 @@ _MAX_HEAD_BYTES = 1 << 16
 _MAX_HEADERS = 256
 # What a header takes besides its text.
 _HEADER_BYTES = 128
+# Of a Content-Length; more are larger than any limit, too.
+_MOST_DIGITS = 20
 # A request up to this size comes without a claim: taking one costs more than it bounds.
 _UNCLAIMED_BYTES = 1 << 12
 # How far a claim is ahead of a request that grows.
@@ -177,7 +179,8 @@ class RequestReader:
     def _refusal_of_length(self) -> ServingError | None:
         """What forbids a body of the length that was announced."""
         length = self._request.headers.get(b"content-length", b"")
-        size = int(length) if length.isdigit() else 0
+        # int() refuses thousands of digits, zeros that lead included.
+        size = int(length.lstrip(b"0")[:_MOST_DIGITS] or b"0") if length.isdigit() else 0
         if size > self._limits.max_body_bytes:
             return body_too_large(self._limits.max_body_bytes)
         if size > _UNCLAIMED_BYTES and self._budget.held + size > self._budget.limit:

@@ -37,6 +37,7 @@ def statuses(reader: RequestReader) -> list[int]:
         CHUNKED + b"\r\n" + CHUNKS,
         b"Content-Length: 5\r\n\r\nabcde",
         b"content-length:5\r\nX: y\r\n\r\nabcde",
+        b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\nabcde",
     ],
 )
 def test_a_body_comes_whole_however_it_is_sent(
