@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import threading
@@ -14,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -30,6 +31,10 @@ _DECODING = threading.BoundedSemaphore(2)
 
 _PAGE = Path(__file__).with_name("page.html")
 _MAX_BYTES = 64 << 20
+# Pictures that are received or asked about at a time; more wait unread. It bounds the memory.
+_MAX_PICTURES = 4
+# In which a picture is sent, so that no slow client keeps the others waiting for long.
+_BODY_SECONDS = 30.0
 _PNG = b"\x89PNG"
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 _HEADERS: Mapping[str, str] = {
@@ -66,6 +71,7 @@ def ui_app(
     allowed = ["*"] if host is None else [*_LOCAL_HOSTS, host]
     # A person waits: a server that is not there is told at once.
     client = RestClient(rest_url, model_name, timeout=20.0, retries=Retries(attempts=2))
+    places = asyncio.Semaphore(_MAX_PICTURES)
 
     async def page(_request: Request) -> Response:
         return Response(_PAGE.read_text(), media_type="text/html", headers=_HEADERS)
@@ -74,11 +80,12 @@ def ui_app(
         return await _answered(partial(_status, client, model_name))
 
     async def classify(request: Request) -> Response:
-        try:
-            content = await _body(request)
-        except _Refused as refused:
-            return _refusal(refused)
-        return await _answered(partial(_classify, client, model_name, prepare, content))
+        async with places:
+            try:
+                content = await _body(request)
+            except _Refused as refused:
+                return _refusal(refused)
+            return await _answered(partial(_classify, client, model_name, prepare, content))
 
     return Starlette(
         routes=[
@@ -94,10 +101,16 @@ async def _body(request: Request) -> bytes:
     if _length(request.headers) > _MAX_BYTES:
         raise _Refused(413, f"the file is larger than {_MAX_BYTES >> 20} MB")
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_BYTES:
-            raise _Refused(413, f"the file is larger than {_MAX_BYTES >> 20} MB")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > _MAX_BYTES:
+                    raise _Refused(413, f"the file is larger than {_MAX_BYTES >> 20} MB")
+    except TimeoutError:
+        raise _Refused(408, f"the file was not sent within {_BODY_SECONDS:g} seconds") from None
+    except ClientDisconnect:
+        raise _Refused(400, "the file was not sent to its end") from None  # nobody reads it
     if not content:
         raise _Refused(400, "no picture was sent")
     return bytes(content)
@@ -105,7 +118,8 @@ async def _body(request: Request) -> bytes:
 
 def _length(headers: Headers) -> int:
     value = headers.get("content-length", "0")
-    return int(value) if value.isdigit() else 0
+    # int() refuses thousands of digits, zeros that lead included; 20 are too many bytes anyway.
+    return int(value.lstrip("0")[:20] or "0") if value.isdecimal() else 0
 
 
 async def _answered(work: partial[dict[str, object]]) -> Response:

@@ -40,7 +40,14 @@ def ui_server(
     host = bare_host(host)
     app = ui_app(rest_url, model_name, prepare, host=host if is_loopback(host) else None)
     server = uvicorn.Server(
-        uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http="h11",  # bounds the size of a head, which httptools does not
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+        )
     )
     thread = threading.Thread(target=_run, args=(server,), name="ui", daemon=True)
     thread.start()
