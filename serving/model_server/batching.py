@@ -31,6 +31,8 @@ _logger = logging.getLogger(__name__)
 
 _Outputs = list[np.ndarray]
 
+# A batch may be told to wait for longer than a thread can be.
+_LONGEST_WAIT_SECONDS = 3600.0
 # Before a batch thread goes on after a fault of its own.
 _PAUSE_AFTER_FAULT_SECONDS = 0.2
 
@@ -220,7 +222,7 @@ class BatchScheduler:
                 if self._stopping:
                     return None
                 waits = [batch.deadline - now for batch, _ in heads]
-                self._changed.wait(min(waits) if waits else None)
+                self._changed.wait(min([_LONGEST_WAIT_SECONDS, *waits]))
 
 
 class BatchingRunner:

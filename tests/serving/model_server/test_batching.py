@@ -1,6 +1,7 @@
 """Batching: the same answers, fewer runs; failing requests fail alone; the parameters."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,6 +126,18 @@ def test_shapes_are_padded_to_one_batch_if_asked(
     requests = [np.float32([[1]]), np.float32([[1, 2]])]
     assert together(model, runner, requests) == [[[2.5, 2.5]], [[2.5, 3.0]]]
     assert model.sizes == [1, 2]
+
+
+def test_a_batch_may_be_told_to_wait_for_longer_than_a_thread_can(
+    batching: Callable[..., BatchingRunner], caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = batching(max_execution_batch_size=2, batch_timeout_micros=2**63 - 1)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(runner.run, STEP, [np.float32([1])])
+        time.sleep(0.3)
+        second = pool.submit(runner.run, STEP, [np.float32([3])])
+        assert [*first.result(30)[0], *second.result(30)[0]] == [2.5, 3.5]
+    assert caplog.records == []
 
 
 def test_an_empty_tensor_among_padded_ones_ends_no_thread(
