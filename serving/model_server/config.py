@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -17,6 +17,9 @@ from serving.model_server.source import MonitoredModel, VersionChoice
 _logger = logging.getLogger(__name__)
 
 TENSORFLOW_PLATFORM = "tensorflow"
+
+# A path from the root, or a URI by its scheme.
+_ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.\-]*:")
 
 _Message = TypeVar("_Message")
 
@@ -52,7 +55,7 @@ def check_model_config(new: Any, old: Any | None) -> None:
         if names.count(name) > 1:
             raise invalid_argument(f"Illegal to list model {name} multiple times in config list")
     for model in models:
-        if not urlsplit(model.base_path).scheme and not model.base_path.startswith("/"):
+        if not _ABSOLUTE.match(model.base_path):
             raise invalid_argument(
                 f"Expected model {model.name} to have an absolute path or URI; "
                 f"got base_path()={model.base_path}"

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_server.config import read_text_proto
+from serving.model_server.config import (
+    check_model_config,
+    read_text_proto,
+    single_model_config,
+)
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.model_server.errors import Code, ServingError
 
@@ -70,3 +74,8 @@ def test_a_file_that_cannot_be_read_is_named(
     assert refusal.value.code == code
     assert message in refusal.value.message
     assert str(file) in refusal.value.message
+
+
+@pytest.mark.parametrize("base_path", ["/models/m", "//[m", "file:///m", "gs://[m"])
+def test_a_base_path_is_absolute_or_has_a_scheme_whatever_else_it_holds(base_path: str) -> None:
+    check_model_config(single_model_config("m", base_path), None)
