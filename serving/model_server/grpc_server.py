@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,13 @@ import grpc
 from google.protobuf import message
 
 from serving.model_server import deadline
-from serving.model_server.errors import Code, ServingError, as_serving_error, utf8_text
+from serving.model_server.errors import (
+    Code,
+    ServingError,
+    as_serving_error,
+    invalid_argument,
+    utf8_text,
+)
 from serving.model_server.grpc_pool import MessageFirstPool
 from serving.model_server.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE, Method
 
@@ -37,8 +44,11 @@ _REFLECTION_SECONDS = 30.0
 _NO_DEADLINE_SECONDS = 1e6
 _LONGEST_CALL_SECONDS = 600.0
 
+# What gRPC takes for an integer, and what is looked at before int(), which refuses thousands.
+_INT32 = range(-(2**31), 2**31)
+_MOST_DIGITS = 20
+
 _CHANNEL_ARGUMENTS: dict[str, Any] = {
-    "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
     # Two servers on one port would share its calls; the second one must fail instead.
     "grpc.so_reuseport": 0,
@@ -49,13 +59,14 @@ _CHANNEL_ARGUMENTS: dict[str, Any] = {
 class GrpcOptions:
     """Where and how to listen: at the `address` host:port and the `socket_path`, where not empty.
 
-    `channel_arguments` go to gRPC and override the server's own. `ssl_config` is an SSLConfig
-    message, None for plain text.
+    A message of a client has `max_message_bytes` at most, unpacked. `channel_arguments` go to gRPC
+    and override the server's own. `ssl_config` is an SSLConfig message, None for plain text.
     """
 
     address: str = ""
     socket_path: str = ""
     max_threads: int = 8
+    max_message_bytes: int = 1 << 28
     channel_arguments: Sequence[tuple[str, Any]] = field(default_factory=tuple)
     ssl_config: Any | None = None
     enable_healthcheck: bool = False
@@ -68,10 +79,12 @@ class GrpcServer:
         """Raises ServingError (INVALID_ARGUMENT) if it cannot listen where it is told to."""
         self._options = options
         self._health: Any = None
+        longest = min(options.max_message_bytes, _INT32[-1])
+        arguments = {**_CHANNEL_ARGUMENTS, "grpc.max_receive_message_length": longest}
         self._server = grpc.server(
             MessageFirstPool(2 * options.max_threads, options.max_threads + _MAX_WAITING_CALLS),
             maximum_concurrent_rpcs=_MAX_OPEN_CALLS,
-            options=list((_CHANNEL_ARGUMENTS | dict(options.channel_arguments)).items()),
+            options=list((arguments | dict(options.channel_arguments)).items()),
         )
         places = threading.BoundedSemaphore(options.max_threads)
         if options.enable_healthcheck:
@@ -219,9 +232,9 @@ def parse_channel_arguments(text: str) -> list[tuple[str, Any]]:
     for item in filter(None, text.split(",")):
         key, separator, value = item.partition("=")
         if not separator:
-            raise ServingError(
-                Code.INVALID_ARGUMENT, f"--grpc_channel_arguments: {item!r} is not key=value"
-            )
-        is_integer = value.removeprefix("-").isdigit()
+            raise invalid_argument(f"--grpc_channel_arguments: {item!r} is not key=value")
+        is_integer = re.fullmatch(r"-?[0-9]+", value)
+        if is_integer and (len(value) > _MOST_DIGITS or int(value) not in _INT32):
+            raise invalid_argument(f"--grpc_channel_arguments: {item!r} is not an int32")
         arguments.append((key, int(value) if is_integer else value))
     return arguments

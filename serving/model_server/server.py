@@ -139,6 +139,7 @@ class Server:
             address=_address(flags.listen_address or "0.0.0.0", flags.port) if flags.port else "",
             socket_path=flags.grpc_socket_path,
             max_threads=flags.grpc_max_threads,
+            max_message_bytes=flags.rest_api_max_body_bytes,
             channel_arguments=self._channel_arguments,
             ssl_config=self._ssl_config,
             enable_healthcheck=flags.enable_grpc_healthcheck_service,

@@ -265,6 +265,52 @@ def test_channel_arguments_limit_message_sizes(start: StartGrpc, tmp_path: Path)
     assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("packed", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_past_the_bound_is_refused_as_it_was_before_it_was_packed(
+    start: StartGrpc, tmp_path: Path, packed: grpc.Compression
+) -> None:
+    start(socket_path=str(tmp_path / "grpc.sock"), max_message_bytes=1 << 20)
+    with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        call = channel.unary_unary("/test/Echo")
+        assert call(bytes(1 << 20), timeout=30, compression=packed) == bytes(1 << 20)
+        with pytest.raises(grpc.RpcError, match="larger than max") as refusal:
+            call(bytes((1 << 20) + 1), timeout=30, compression=packed)
+    assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_channel_arguments_override_the_bound_of_messages(start: StartGrpc, tmp_path: Path) -> None:
+    from serving.model_server.grpc_server import parse_channel_arguments
+
+    start(
+        socket_path=str(tmp_path / "grpc.sock"),
+        max_message_bytes=100,
+        channel_arguments=parse_channel_arguments("grpc.max_receive_message_length=-1"),
+    )
+    with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        assert echo(channel, bytes(1000)) == bytes(1000)
+
+
+def test_no_bound_is_larger_than_grpc_can_be_told(start: StartGrpc, tmp_path: Path) -> None:
+    start(socket_path=str(tmp_path / "grpc.sock"), max_message_bytes=2**63 - 1)
+    with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        assert echo(channel) == b"hello"
+
+
+@pytest.mark.parametrize("number", ["2147483648", "-2147483649", "9" * 5000])
+def test_a_channel_argument_that_grpc_does_not_take_is_refused(number: str) -> None:
+    from serving.model_server.grpc_server import parse_channel_arguments
+
+    with pytest.raises(ServingError, match="is not an int32"):
+        parse_channel_arguments(f"a={number}")
+
+
+def test_only_ascii_digits_make_a_channel_argument_an_integer() -> None:
+    from serving.model_server.grpc_server import parse_channel_arguments
+
+    arguments = parse_channel_arguments("a=-1,b=2147483647,c=²,d=-,e=")
+    assert arguments == [("a", -1), ("b", 2**31 - 1), ("c", "²"), ("d", "-"), ("e", "")]
+
+
 def test_a_stop_lets_calls_in_flight_finish(
     start: StartGrpc, gate: threading.Event, entered: threading.Event, tmp_path: Path
 ) -> None:
