@@ -23,6 +23,7 @@ from cli import (
     tune,
 )
 from cli import compile as compile_
+from serving.standard_output import take_any_text
 
 app = typer.Typer(
     help="Trains, judges and serves a Fashion-MNIST classifier; without a verb: run.",
@@ -59,6 +60,7 @@ _UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST
 
 def main() -> None:
     """Runs the command line; a user's mistake is one sentence and exit code 2."""
+    take_any_text()
     # A shell starts background jobs with SIGINT ignored; a run can be interrupted all the same.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

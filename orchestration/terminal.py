@@ -23,10 +23,7 @@ def redirect_to(log_file: Path) -> Terminal:
     C++ libraries write to the descriptors, some of them as late as at exit, so that exchanging
     `sys.stdout` is not enough and there is no way back.
     """
-    terminal = Terminal(
-        stdout=os.fdopen(os.dup(1), "w", buffering=1, errors="backslashreplace"),
-        stderr=os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace"),
-    )
+    terminal = Terminal(stdout=_duplicate(1), stderr=_duplicate(2))
     log_file.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -35,6 +32,11 @@ def redirect_to(log_file: Path) -> Terminal:
     os.dup2(log, 2)
     os.close(log)
     return terminal
+
+
+def _duplicate(descriptor: int) -> TextIO:
+    """A stream that takes any text, as `take_any_text` has it."""
+    return os.fdopen(os.dup(descriptor), "w", buffering=1, errors="backslashreplace")
 
 
 @contextmanager
