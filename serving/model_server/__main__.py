@@ -9,8 +9,10 @@ import signal
 import sys
 import threading
 
-from serving.model_server.flags import EXIT_FAILED, parse_flags
+from serving.model_server.errors import ServingError
+from serving.model_server.flags import EXIT_FAILED, Flags, parse_flags
 from serving.quick_imports import quick_imports
+from serving.standard_output import take_any_text
 
 # TensorFlow's own lines (one per failing kernel, among others) go to nobody who could act on them;
 # what clients and operators need of them is in the answers and in this server's log.
@@ -19,7 +21,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 def main(arguments: list[str]) -> int:
     """Runs the server. Returns TensorFlow Serving's exit code; ends by the signal that stops it."""
-    flags = parse_flags(arguments)
+    take_any_text()
+    try:
+        return _serve(parse_flags(arguments))
+    except ServingError as error:
+        print(f"Failed to start server. Error: {error}", flush=True)
+    except Exception:
+        logging.getLogger(__name__).exception("the server failed")
+    return EXIT_FAILED
+
+
+def _serve(flags: Flags) -> int:
     if flags.version:
         version = importlib.metadata.version("tensorflow")
         print(f"TensorFlow ModelServer: {version}\nTensorFlow Library: {version}")
@@ -31,7 +43,6 @@ def main(arguments: list[str]) -> int:
     # without where it is not installed. It is a quarter of TensorFlow's import time.
     sys.modules["keras"] = None  # type: ignore[assignment]
     with quick_imports():
-        from serving.model_server.errors import ServingError
         from serving.model_server.server import Server
 
     stopping = threading.Event()
@@ -43,14 +54,7 @@ def main(arguments: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    try:
-        Server(flags, stopping).run()
-    except ServingError as error:
-        print(f"Failed to start server. Error: {error}", flush=True)
-        return EXIT_FAILED
-    except Exception:
-        logging.getLogger(__name__).exception("the server failed")
-        return EXIT_FAILED
+    Server(flags, stopping).run()
     if received:
         sys.stdout.flush()
         sys.stderr.flush()

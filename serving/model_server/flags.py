@@ -7,42 +7,60 @@ that means "off": nothing is silently ignored.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, NoReturn
 
 from serving.machine import usable_cpus
+from serving.model_server.errors import invalid_argument, utf8_text
 
 # TensorFlow Serving's main() returns -1.
 EXIT_FAILED = 255
 
+MOST_THREADS = 4096
+"""What is started at once: TensorFlow ends the process if it cannot start a session's threads."""
+
 _THREADS = 4 * usable_cpus()
+_MOST_INT32 = 2**31 - 1
+_MOST_INT64 = 2**63 - 1
+_MOST_PORT = 2**16 - 1
+# What a thread can be told to wait for: 68 years.
+_MOST_MICROS = _MOST_INT32 * 10**6
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _flag(
+    default: Any, text: str, least: float = -_MOST_INT32 - 1, most: float = _MOST_INT32
+) -> Any:
+    """A flag; a number lies between `least` and `most`, which are those of int32 unless given."""
+    return field(default=default, metadata={"help": text, "range": (least, most)})
 
 
 @dataclass(frozen=True)
 class Flags:
     """Values of the flags that are honoured."""
 
-    port: int = _flag(8500, "TCP port of the gRPC API; 0: none")
+    port: int = _flag(8500, "TCP port of the gRPC API; 0: none", least=0, most=_MOST_PORT)
     grpc_socket_path: str = _flag("", "UNIX socket of the gRPC API, besides the port")
-    rest_api_port: int = _flag(0, "TCP port of the REST API; 0: none")
-    rest_api_num_threads: int = _flag(_THREADS, "threads for REST requests that take long")
+    rest_api_port: int = _flag(0, "TCP port of the REST API; 0: none", least=0, most=_MOST_PORT)
+    rest_api_num_threads: int = _flag(_THREADS, "threads for REST requests that take long", least=1)
     rest_api_timeout_in_ms: int = _flag(30000, "timeout of REST requests")
     rest_api_max_connections: int = _flag(
-        1000, "REST connections at a time (not a flag of tensorflow_model_server)"
+        1000, "REST connections at a time (not a flag of tensorflow_model_server)", least=1
     )
     rest_api_max_body_bytes: int = _flag(
-        1 << 28, "largest body of a REST request (not a flag of tensorflow_model_server)"
+        1 << 28,
+        "largest body of a REST request, and gRPC message (not a flag of tensorflow_model_server)",
+        least=1,
+        most=_MOST_INT64,
     )
     rest_api_max_memory_bytes: int = _flag(
         1 << 30,
         "memory for all REST requests and answers under way "
         "(not a flag of tensorflow_model_server)",
+        least=1,
+        most=_MOST_INT64,
     )
     rest_api_enable_cors_support: bool = _flag(False, "add CORS headers to REST answers")
     enable_batching: bool = _flag(False, "merge concurrent requests into batches")
@@ -59,27 +77,44 @@ class Flags:
     )
     model_name: str = _flag("default", "name of the model, without a model config file")
     model_base_path: str = _flag("", "base path of the model, without a model config file")
-    num_load_threads: int = _flag(0, "threads that load versions; 0: one after the other")
-    num_unload_threads: int = _flag(0, "threads that unload versions; 0: one after the other")
-    max_num_load_retries: int = _flag(5, "retries of a failed load")
-    load_retry_interval_micros: int = _flag(60_000_000, "wait between load retries")
+    num_load_threads: int = _flag(0, "threads that load versions; 0: one after the other", least=0)
+    num_unload_threads: int = _flag(
+        0, "threads that unload versions; 0: one after the other", least=0
+    )
+    max_num_load_retries: int = _flag(5, "retries of a failed load", least=0)
+    load_retry_interval_micros: int = _flag(
+        60_000_000,
+        "wait between load retries",
+        least=-_MOST_MICROS,
+        most=_MOST_MICROS,
+    )
     file_system_poll_wait_seconds: int = _flag(
         1, "look for new versions this often; 0: once per config; negative: never"
     )
     flush_filesystem_caches: bool = _flag(
         True, "drop TensorFlow's remote file caches after loading; local files have none"
     )
-    tensorflow_session_parallelism: int = _flag(0, "intra- and inter-op threads; 0: automatic")
+    tensorflow_session_parallelism: int = _flag(
+        0, "intra- and inter-op threads; 0: automatic", least=0, most=MOST_THREADS
+    )
     tensorflow_session_config_file: str = _flag("", "text-format ConfigProto of the sessions")
-    tensorflow_intra_op_parallelism: int = _flag(0, "threads within an op; 0: automatic")
+    tensorflow_intra_op_parallelism: int = _flag(
+        0, "threads within an op; 0: automatic", least=0, most=MOST_THREADS
+    )
     tensorflow_inter_op_parallelism: int = _flag(
-        0, "threads across ops; 0: each request runs in its own thread"
+        0,
+        "threads across ops; 0: each request runs in its own thread",
+        most=MOST_THREADS,
     )
     ssl_config_file: str = _flag("", "text-format SSLConfig: TLS for gRPC")
-    per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory; 0: automatic")
+    per_process_gpu_memory_fraction: float = _flag(
+        0.0, "share of the GPU's memory; 0: automatic", least=0, most=1
+    )
     saved_model_tags: str = _flag("serve", "comma-separated tags of the meta graph to load")
     grpc_channel_arguments: str = _flag("", "comma-separated key=value arguments for gRPC")
-    grpc_max_threads: int = _flag(_THREADS, "gRPC calls at a time; more: RESOURCE_EXHAUSTED")
+    grpc_max_threads: int = _flag(
+        _THREADS, "gRPC calls at a time; more: RESOURCE_EXHAUSTED", least=1
+    )
     enable_model_warmup: bool = _flag(True, "replay a version's warmup requests at load")
     num_request_iterations_for_warmup: int = _flag(0, "replays of each warmup request, if > 0")
     version: bool = _flag(False, "print the versions and exit")
@@ -97,11 +132,15 @@ class Flags:
     request_log_max_file_bytes: int = _flag(
         1 << 26,
         "size at which a request log goes on in a new file (not a flag of tensorflow_model_server)",
+        least=1,
+        most=_MOST_INT64,
     )
     request_log_max_total_bytes: int = _flag(
         1 << 30,
         "size of all files of a request log, past which the oldest go "
         "(not a flag of tensorflow_model_server)",
+        least=1,
+        most=_MOST_INT64,
     )
     listen_address: str = _flag(
         "", "address to listen on; empty: all (not a flag of tensorflow_model_server)"
@@ -131,13 +170,10 @@ class Flags:
     )
 
 
-_POSITIVE = (
-    "grpc_max_threads",
-    "rest_api_max_connections",
-    "rest_api_max_body_bytes",
-    "rest_api_max_memory_bytes",
-    "request_log_max_file_bytes",
-    "request_log_max_total_bytes",
+# Protobuf and Python's gRPC take these as text; the names of files may be any bytes.
+_UTF8 = (
+    *("model_name", "model_base_path"),
+    *("listen_address", "grpc_socket_path", "grpc_channel_arguments"),
 )
 
 # name: (type, the value that asks for nothing, why anything else is refused)
@@ -165,7 +201,8 @@ class _Parser(argparse.ArgumentParser):
 def parse_flags(arguments: Sequence[str]) -> Flags:
     """Parses a command line without its program name.
 
-    Exits with TensorFlow Serving's code if it is wrong or asks for what is refused.
+    Exits with TensorFlow Serving's code if it cannot be read or asks for what is refused. Raises
+    ServingError (INVALID_ARGUMENT) if no server can start with its values.
     """
     parser = _parser()
     values = vars(parser.parse_args(list(arguments)))
@@ -173,7 +210,7 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
         if values.pop(name) not in (None, neutral):
             parser.error(f"--{name} is refused: {reason}.")
     flags = Flags(**values)
-    _check(flags, parser)
+    _check(flags)
     return flags
 
 
@@ -223,21 +260,22 @@ def _boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def _check(flags: Flags, parser: argparse.ArgumentParser) -> None:
+def _check(flags: Flags) -> None:
     """Refusals in the words of `tensorflow_serving/model_servers/server.cc` where it has them."""
     if flags.version:
         return
+    _check_values(flags)
     if not flags.port and not flags.grpc_socket_path:
-        parser.error(
+        raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be "
             "set."
         )
     if not flags.model_base_path and not flags.model_config_file:
-        parser.error(
+        raise invalid_argument(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
     if flags.batching_parameters_file and not flags.enable_batching:
-        parser.error(
+        raise invalid_argument(
             "server_options.batching_parameters_file is set without setting "
             "server_options.enable_batching to true."
         )
@@ -247,18 +285,34 @@ def _check(flags: Flags, parser: argparse.ArgumentParser) -> None:
         flags.tensorflow_inter_op_parallelism,
     )
     if all(count > 0 for count in parallelism):
-        parser.error(
+        raise invalid_argument(
             "Either configure server_options.tensorflow_session_parallelism or "
             "(server_options.tensorflow_intra_op_parallelism, "
             "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all."
         )
     if flags.aspired_version_policy not in ("availability_preserving", "resource_preserving"):
-        parser.error(
+        raise invalid_argument(
             f"--aspired_version_policy: {flags.aspired_version_policy!r} is neither "
             "availability_preserving nor resource_preserving"
         )
     if flags.reload_config_address and not flags.enable_reload_config:
-        parser.error("--reload_config_address is set without --enable_reload_config")
-    for name in _POSITIVE:
-        if getattr(flags, name) < 1:
-            parser.error(f"--{name} must be positive")
+        raise invalid_argument("--reload_config_address is set without --enable_reload_config")
+    if flags.reload_config_address and not _is_host_and_port(flags.reload_config_address):
+        raise invalid_argument(
+            f"--reload_config_address: {flags.reload_config_address!r} is not HOST:PORT"
+        )
+
+
+def _check_values(flags: Flags) -> None:
+    for flag in fields(Flags):
+        value, (least, most) = getattr(flags, flag.name), flag.metadata["range"]
+        if type(flag.default) in (int, float) and not least <= value <= most:
+            raise invalid_argument(f"--{flag.name}: {value} is not between {least} and {most}")
+        if flag.name in _UTF8 and utf8_text(value) != value:
+            raise invalid_argument(f"--{flag.name}: {value!r} is not UTF-8")
+
+
+def _is_host_and_port(address: str) -> bool:
+    """gRPC would take port 443 where there is none, and another where the number is too large."""
+    parts = re.fullmatch(r"(?:[^:\[\]]+|\[[^\[\]]+\]):([0-9]{1,5})", address)
+    return parts is not None and 0 < int(parts[1]) <= _MOST_PORT

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.addresses import bare_host, join_host_port
 from serving.machine import usable_cpus
 from serving.model_server.batching import BatchingOptions, BatchScheduler
 from serving.model_server.config import read_text_proto, single_model_config
 from serving.model_server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.model_server.core import CoreOptions, ServerCore
 from serving.model_server.errors import as_serving_error, in_one_line, invalid_argument
-from serving.model_server.flags import Flags
+from serving.model_server.flags import MOST_THREADS, Flags
 from serving.model_server.grpc_server import GrpcOptions, GrpcServer, parse_channel_arguments
 from serving.model_server.grpc_services import Services
 from serving.model_server.loader import LoaderOptions, SavedModelLoader
@@ -129,14 +130,14 @@ class Server:
     def _start_grpc(self) -> list[GrpcServer]:
         """The gRPC server, and one of its own for reloads if they have an address of their own."""
         flags = self._flags
-        reload_address = flags.reload_config_address
+        host, reload_address = flags.listen_address or "0.0.0.0", flags.reload_config_address
         services = Services(
             self._core,
             flags.enable_serialization_as_tensor_content,
             answer_reload_config=flags.enable_reload_config and not reload_address,
         )
         options = GrpcOptions(
-            address=_address(flags.listen_address or "0.0.0.0", flags.port) if flags.port else "",
+            address=join_host_port(host, flags.port) if flags.port else "",
             socket_path=flags.grpc_socket_path,
             max_threads=flags.grpc_max_threads,
             max_message_bytes=flags.rest_api_max_body_bytes,
@@ -185,7 +186,7 @@ class Server:
             self._core,
             RestOptions(
                 port=flags.rest_api_port,
-                host=flags.listen_address,
+                host=bare_host(flags.listen_address),
                 num_threads=flags.rest_api_num_threads,
                 timeout_ms=flags.rest_api_timeout_in_ms,
                 cors=flags.rest_api_enable_cors_support,
@@ -228,10 +229,6 @@ class Server:
                 complaint = text
 
 
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host and "[" not in host else f"{host}:{port}"
-
-
 def _core_options(flags: Flags) -> CoreOptions:
     return CoreOptions(
         manager=ManagerOptions(
@@ -258,10 +255,12 @@ def _batching(
     if flags.batching_parameters_file:
         read_text_proto(Path(flags.batching_parameters_file), parameters)
     options = BatchingOptions.from_proto(parameters)
-    scheduler = BatchScheduler(
-        parameters.num_batch_threads.value, parameters.thread_pool_name.value, metrics
-    )
-    return scheduler, options
+    num_threads = parameters.num_batch_threads.value
+    if not 0 <= num_threads <= MOST_THREADS:
+        raise invalid_argument(
+            f"num_batch_threads must lie between 0 and {MOST_THREADS}; was {num_threads}"
+        )
+    return BatchScheduler(num_threads, parameters.thread_pool_name.value, metrics), options
 
 
 def _verifier(flags: Flags) -> Verifier | None:
@@ -296,6 +295,10 @@ def _session_config(flags: Flags) -> Any:
         config.intra_op_parallelism_threads = intra
     if inter:
         config.inter_op_parallelism_threads = inter
+    if not 0 <= config.intra_op_parallelism_threads <= MOST_THREADS:
+        raise invalid_argument(f"intra_op_parallelism_threads is not between 0 and {MOST_THREADS}")
+    if config.inter_op_parallelism_threads > MOST_THREADS:
+        raise invalid_argument(f"inter_op_parallelism_threads is more than {MOST_THREADS}")
     # TensorFlow counts the CPUs it may run on, but not what a container's quota leaves of them.
     if not config.intra_op_parallelism_threads:
         config.intra_op_parallelism_threads = usable_cpus()

@@ -127,7 +127,7 @@ def test_a_wrong_command_line_is_refused_at_once(flags: list[str], message: str)
         check=False,
     )
     assert ending.returncode == EXIT_FAILED
-    assert message in ending.stderr
+    assert message in ending.stdout + ending.stderr
 
 
 def test_the_model_config_file_is_polled(start_model_server: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.model_server.errors import Code, ServingError
 from serving.model_server.flags import EXIT_FAILED, REFUSED, Flags, parse_flags
 
 RECORDED = list(
@@ -13,6 +14,9 @@ RECORDED = list(
 )
 MODEL = ["--model_base_path=/models/m"]
 TYPES = {"int32": int, "int64": int, "string": str, "bool": bool, "float": float}
+
+
+NUMBERS = [flag.name for flag in fields(Flags) if type(flag.default) in (int, float)]
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -74,6 +78,17 @@ def test_asking_for_nothing_is_not_refused(name: str) -> None:
         (["--no_such_flag=1", *MODEL], "no_such_flag"),
         (["--port=http", *MODEL], "--port"),
         (["--enable_batching=perhaps", *MODEL], "neither true nor false"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert message in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["--port=0", *MODEL], "At least one of server_options.grpc_port"),
         ([], "Both server_options.model_base_path and server_options.model_config_file"),
         (
@@ -90,12 +105,73 @@ def test_asking_for_nothing_is_not_refused(name: str) -> None:
             ],
             "You cannot configure all.",
         ),
+        (["--reload_config_address=127.0.0.1:8510", "--enable_reload_config=false", *MODEL], "set"),
+        (["--model_base_path=/models/\udcff"], "--model_base_path: '/models/\\udcff' is not UTF-8"),
+        (["--listen_address=\udcff", *MODEL], "--listen_address: '\\udcff' is not UTF-8"),
     ],
 )
-def test_a_wrong_command_line_says_what_is_wrong(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+def test_values_that_no_server_can_start_with_are_refused(
+    arguments: list[str], message: str
 ) -> None:
-    assert message in refusal(capsys, *arguments)
+    with pytest.raises(ServingError) as refused:
+        parse_flags(arguments)
+    assert refused.value.code == Code.INVALID_ARGUMENT
+    assert message in refused.value.message
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_beyond_all_bounds_is_refused_by_the_name_of_its_flag(name: str) -> None:
+    for number in (2**63, -(2**63) - 1):
+        with pytest.raises(ServingError, match=f"--{name}: .* is not between"):
+            parse_flags([*MODEL, f"--{name}={number}"])
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_refused_as_such(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for text in ("", "x", "9" * 5000 + "x"):
+        assert f"argument --{name}: invalid" in refusal(capsys, *MODEL, f"--{name}={text}")
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("port", (1, 65535), (-1, 65536)),
+        ("rest_api_port", (0, 65535), (-1, 65536)),
+        ("rest_api_num_threads", (1,), (0, -1)),
+        ("grpc_max_threads", (1,), (0, -1)),
+        ("rest_api_max_body_bytes", (1, 2**40), (0, -1)),
+        ("num_load_threads", (0, 4), (-1,)),
+        ("max_num_load_retries", (0, 2**31 - 1), (-1, 2**31)),
+        ("load_retry_interval_micros", (-1, 0, 10**15), (10**16,)),
+        ("file_system_poll_wait_seconds", (-1, 0, 2**31 - 1), (2**31,)),
+        ("tensorflow_session_parallelism", (0, 64), (-1, 2**31 - 1)),
+        ("tensorflow_intra_op_parallelism", (0, 64), (-1, 2**31 - 1)),
+        ("tensorflow_inter_op_parallelism", (-1, 0, 64), (2**31 - 1,)),
+        ("per_process_gpu_memory_fraction", (0, 0.5, 1), (-0.1, 1.1, "nan", "inf")),
+    ],
+)
+def test_a_number_is_taken_where_it_means_something(
+    name: str, taken: tuple[float, ...], refused: tuple[float | str, ...]
+) -> None:
+    for number in taken:
+        assert getattr(parse_flags([*MODEL, f"--{name}={number}"]), name) == number
+    for outside in refused:
+        with pytest.raises(ServingError, match=f"--{name}: .* is not between"):
+            parse_flags([*MODEL, f"--{name}={outside}"])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8510", "[::1]:8510", "localhost:1"])
+def test_reloads_take_an_address_with_a_port(address: str) -> None:
+    flags = parse_flags([*MODEL, f"--reload_config_address={address}"])
+    assert flags.reload_config_address == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "a:0", "a:99999", "a:x", ":1", "0"])
+def test_reloads_take_no_address_of_which_grpc_would_make_another(address: str) -> None:
+    with pytest.raises(ServingError, match="is not HOST:PORT"):
+        parse_flags([*MODEL, f"--reload_config_address={address}"])
 
 
 def test_help_lists_all_flags_and_what_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
