@@ -1,7 +1,6 @@
 """An interrupt that somebody loses comes again; one that is on its way is left alone."""
 
 import gc
-import os
 import signal
 import time
 import weakref
@@ -29,7 +28,7 @@ class Node:
 
 def lost_in_a_weak_reference(number: signal.Signals) -> None:
     node = Node()
-    reference = weakref.ref(node, lambda _: os.kill(os.getpid(), number))
+    reference = weakref.ref(node, lambda _: signal.raise_signal(number))
     del node
     assert reference() is None
 
@@ -37,7 +36,7 @@ def lost_in_a_weak_reference(number: signal.Signals) -> None:
 def lost_in_a_finalizer(number: signal.Signals) -> None:
     class Closing:
         def __del__(self) -> None:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     closing = Closing()
     del closing
@@ -46,12 +45,12 @@ def lost_in_a_finalizer(number: signal.Signals) -> None:
 
 def lost_in_a_bare_except(number: signal.Signals) -> None:
     with suppress(BaseException):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         time.sleep(5)
 
 
 def interrupted() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
     time.sleep(60)
 
 
@@ -121,7 +120,7 @@ def test_a_program_that_handles_its_signals_keeps_its_handlers() -> None:
     for number in SIGNALS:
         signal.signal(number, lambda number, _: received.append(number))
     with insistent_interrupts():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         time.sleep(0.7)
     assert received == [signal.SIGTERM]
 
