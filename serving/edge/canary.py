@@ -112,7 +112,8 @@ class Trial:
         """
         known = self.current()
         if known is not None and known.version == version:
-            return self._change(known, percent, reason)
+            now = {"percent": percent, "changed": datetime.now(UTC)}
+            return self._share(known.model_copy(update=now), reason)
         if known is not None and not supersede:
             raise CanaryError(
                 f"version {known.version} is on trial with {known.percent} % of the clients: "
@@ -122,9 +123,7 @@ class Trial:
         self.pin(stable)
         self._label(CANARY, version)
         canary = Canary(version=version, stable=stable, percent=percent, reason=reason)
-        self._write(canary, Action.CANARY, f"{percent} % of the clients{_because(reason)}")
-        self.routes.show(pinned=True, percent=percent)
-        return canary
+        return self._share(canary, reason)
 
     def pin(self, stable: int) -> None:
         """Keeps all clients of the edge at a version, whatever is pushed.
@@ -143,7 +142,7 @@ class Trial:
         """
         canary = self._required(self.current())
         self._label(STABLE, canary.version)
-        self._write(None, Action.PROMOTED, reason, canary.version)
+        self._end(canary, Action.PROMOTED, reason)
         self.restore()
         return canary
 
@@ -168,7 +167,7 @@ class Trial:
             roll_back(self.store, canary.version, reason)
         # Until then it is the newest version, which clients meet that ask for no label.
         self._wait_until_gone(canary.version)
-        self._write(None, Action.ABORTED, reason, canary.version)
+        self._end(canary, Action.ABORTED, reason)
         self.restore()
         return canary
 
@@ -180,7 +179,9 @@ class Trial:
         """
         canary = self._recorded()
         if canary is not None and canary.version not in self._served():
-            self.abort("it is no longer served")
+            version = self.store.get(canary.version)
+            note = version.record.rolled_back if version and version.record else None
+            self.abort(note.reason if note else "it is no longer served")
 
     def restore(self) -> Canary | None:
         """Makes the routes follow from what is written, after a start or an interruption."""
@@ -196,11 +197,12 @@ class Trial:
         self.routes.show(pinned=behind, percent=0)
         return None
 
-    def _change(self, canary: Canary, percent: int, reason: str) -> Canary:
-        changed = canary.model_copy(update={"percent": percent, "changed": datetime.now(UTC)})
-        self._write(changed, Action.CANARY, f"{percent} % of the clients{_because(reason)}")
-        self.routes.show(pinned=True, percent=percent)
-        return changed
+    def _share(self, canary: Canary, reason: str) -> Canary:
+        because = f"{canary.percent} % of the clients{_because(reason)}"
+        with self.store.storage.lock():
+            self._write(canary, Action.CANARY, because, canary.model_dump_json(indent=2))
+        self.routes.show(pinned=True, percent=canary.percent)
+        return canary
 
     def _recorded(self) -> Canary | None:
         """Returns the trial that has begun and not ended, whatever has come of its versions."""
@@ -290,16 +292,19 @@ class Trial:
                     return
             time.sleep(_POLL_SECONDS)
 
-    def _write(
-        self, canary: Canary | None, action: Action, reason: str, version: int | None = None
-    ) -> None:
-        number = canary.version if canary else version
+    def _end(self, canary: Canary, action: Action, reason: str) -> None:
+        """Ends a trial, unless others did meanwhile, and may have begun another."""
         with self.store.storage.lock():
-            # First, so that no trial has ended without a reason.
-            write_entry(
-                self.store, Entry(action=action, version=number, label=CANARY, reason=reason)
-            )
-            self.store.storage.write(_FILE, canary.model_dump_json(indent=2) if canary else "")
+            now = self._recorded()
+            if now and (now.version, now.since) == (canary.version, canary.since):
+                self._write(canary, action, reason, "")
+
+    def _write(self, canary: Canary, action: Action, reason: str, record: str) -> None:
+        # First, so that no trial has ended without a reason.
+        write_entry(
+            self.store, Entry(action=action, version=canary.version, label=CANARY, reason=reason)
+        )
+        self.store.storage.write(_FILE, record)
 
 
 def wait_until_labelled(server: str, model_name: str, label: str, version: int) -> None:

@@ -325,7 +325,9 @@ class Manager:
         return [
             (item, item.unloading_since)
             for item in self._harnesses()
-            if item.state is HarnessState.UNLOADING and item.unloading_since is not None
+            if item.state is HarnessState.UNLOADING
+            and not item.is_closing
+            and item.unloading_since is not None
         ]
 
     def _name_long_unloads(self) -> None:

@@ -10,7 +10,7 @@ from serving.versions.journal import Action, Entry, write_entry
 from serving.versions.labels import UnknownVersionError, move_label, read_labels, refresh_config
 from serving.versions.record import RollbackNote
 from serving.versions.settling import wait_until_settled
-from serving.versions.store import Version, VersionStore
+from serving.versions.store import Version, VersionState, VersionStore
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +67,14 @@ def roll_back(
 
 @contextmanager
 def _noted(store: VersionStore, bad: Version, note: RollbackNote) -> Iterator[None]:
-    """Has the record say so before a version is taken back, and no longer if that fails."""
+    """Has the record say so before a version is taken back, and no longer if it stays whole."""
     if bad.record is not None:
         store.write_record(bad.record.model_copy(update={"rolled_back": note}))
     try:
         yield
     except store.storage.errors:
-        if bad.record is not None:
+        now = store.get(bad.number)
+        if bad.record is not None and now and now.state is VersionState.PRESENT:
             store.write_record(bad.record)
         raise
 

@@ -1,6 +1,5 @@
 """An interrupt that somebody loses comes again; one that is on its way is left alone."""
 
-import gc
 import signal
 import time
 import weakref
@@ -40,7 +39,6 @@ def lost_in_a_finalizer(number: signal.Signals) -> None:
 
     closing = Closing()
     del closing
-    gc.collect()
 
 
 def lost_in_a_bare_except(number: signal.Signals) -> None:

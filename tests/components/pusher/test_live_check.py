@@ -28,7 +28,7 @@ def says(text: str) -> str:
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_check, "_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(live_check, "_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(live_check, "_ANSWER_SECONDS", 5.0)
 
 
 @pytest.fixture
@@ -89,7 +89,10 @@ def test_nor_is_half_an_answer(model: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("part", DRIPS)
-def test_nor_is_an_answer_that_comes_byte_by_byte(model: Path, part: str) -> None:
+def test_nor_is_an_answer_that_comes_byte_by_byte(
+    model: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_check, "_ANSWER_SECONDS", 0.5)
     begin, drop = DRIPS[part]
     posts = iter([[begin, *[drop] * 1_000]] * 3)
     with (

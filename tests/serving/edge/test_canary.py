@@ -238,7 +238,44 @@ def test_a_trial_is_written_off_once_its_version_is_gone(
     entries = read_entries(trial.store)
     trial.write_off()
     assert read_entries(trial.store) == entries
-    assert (entries[-1].action, entries[-1].reason) == ("aborted", "it is no longer served")
+    assert (entries[-1].action, entries[-1].reason) == ("aborted", "by hand")
+
+
+def test_an_end_that_comes_late_leaves_the_trial_that_has_begun_since(
+    trial: Trial, push: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push()
+    gone = push()
+    trial.begin(gone, 40)
+    roll_back(trial.store, gone, "by hand")
+    new = push()
+
+    def meanwhile(self: Trial, version: int) -> None:
+        monkeypatch.undo()
+        Trial(trial.store, trial.model_name, trial.server).begin(new, 10)
+
+    monkeypatch.setattr(Trial, "_wait_until_gone", meanwhile)
+    trial.write_off()
+    current = trial.current()
+    assert current is not None
+    assert (current.version, current.percent) == (new, 10)
+    assert shown(trial) == (True, 10)
+
+
+def test_an_abort_that_a_judge_looks_into_is_told_once_with_its_reason(
+    trial: Trial, push: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push()
+    trial.begin(push(), 40)
+
+    def meanwhile(self: Trial, version: int) -> None:
+        monkeypatch.undo()
+        trial.write_off()
+
+    monkeypatch.setattr(Trial, "_wait_until_gone", meanwhile)
+    trial.abort("boots became bags")
+    told = [entry.reason for entry in read_entries(trial.store) if entry.action == "aborted"]
+    assert told == ["boots became bags"]
 
 
 def test_a_damaged_record_is_said_and_not_guessed(trial: Trial, push: Callable[[], int]) -> None:

@@ -219,6 +219,30 @@ def test_a_version_that_requests_hold_for_long_is_named_once(
     ]
 
 
+def test_a_version_that_takes_long_to_close_costs_no_processor(
+    start: Callable[..., Manager], loader: FakeLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.model_server.manager._LONG_UNLOAD_SECONDS", 0.05)
+    manager = start(num_unload_threads=1)
+    aspire(manager, 1)
+    eventually(lambda: manager.outcome("m") == Outcome(1))
+    closing, gate = threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing.set()
+        gate.wait(10)
+
+    monkeypatch.setattr(loader.loaded[1], "close", close)
+    aspire(manager, 2)
+    assert closing.wait(10)
+    turns = []
+    take_turn = manager._take_turn
+    monkeypatch.setattr(manager, "_take_turn", lambda: (turns.append(1), take_turn()))
+    time.sleep(0.3)
+    gate.set()
+    assert len(turns) < 10
+
+
 def test_a_failed_load_is_retried_then_ends_with_its_error(
     start: Callable[..., Manager], loader: FakeLoader, monitor: RecordingMonitor
 ) -> None:

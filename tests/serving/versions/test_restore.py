@@ -194,3 +194,23 @@ def test_a_version_that_could_not_be_taken_back_has_a_record_that_does_not_say_s
     assert newest.number == second
     assert newest.record is not None
     assert newest.record.rolled_back is None
+
+
+def test_a_version_that_was_taken_back_in_part_stays_refused(
+    store: VersionStore, push: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File by file, as on NFS and in a bucket, the model goes first."""
+    push("a")
+    second = push("b")
+
+    def stale(name: str, new_name: str) -> None:
+        (Path(store.storage.base) / name / "saved_model.pb").unlink()
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
+
+    monkeypatch.setattr(store.storage, "rename", stale)
+    with pytest.raises(OSError, match="Stale"):
+        roll_back(store, second, "bad")
+    version = store.get(second)
+    assert version is not None
+    assert version.record is not None
+    assert version.record.rolled_back is not None
