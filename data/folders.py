@@ -38,8 +38,7 @@ SUFFIXES = frozenset(
         *(".png", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
-# What people write beside data.
-ABOUT_DATA = frozenset((".json", ".md", ".txt"))
+_NOTES = frozenset((".json", ".md", ".md5", ".sha256", ".txt"))
 
 
 @dataclass
@@ -68,6 +67,12 @@ def shown(path: Path | str) -> str:
 def is_left_behind(name: str) -> bool:
     """Whether a file or folder is hidden, or of a name that systems and programs leave behind."""
     return name.startswith((".", "~$")) or name.casefold() in _LEFT_BEHIND
+
+
+def is_note(path: Path) -> bool:
+    """Whether a file is one of those that people write beside data: README, LICENSE, checksums."""
+    is_named_so = path.suffix.lower() in _NOTES or (not path.suffix and path.name.isupper())
+    return is_named_so and path.is_file()
 
 
 def visible(folder: Path) -> list[Path]:

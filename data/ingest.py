@@ -22,7 +22,7 @@ from numpy.lib.npyio import NpzFile
 from data import idx
 from data.checked import Checked, File, Graph, Summary, check, summarise
 from data.class_names import label_of
-from data.folders import ABOUT_DATA, find, shown, visible
+from data.folders import find, is_note, shown, visible
 from data.refusal import DataRefused, FileProblem
 
 _NPZ_NAMES = (("images", "labels"), ("x", "y"), ("x_train", "y_train"))
@@ -147,7 +147,7 @@ def _find_pair(path: Path) -> tuple[Path, Path] | None:
     others = [
         FileProblem(shown(file), "it lies beside IDX files")
         for file in present
-        if file not in (*images, *labels) and file.suffix.lower() not in ABOUT_DATA
+        if file not in (*images, *labels) and not is_note(file)
     ]
     if others:
         raise DataRefused(others)

@@ -85,7 +85,9 @@ def defects(folder: Path) -> list[str]:
 def read_sums(folder: Path) -> dict[str, str]:
     """The SHA-256 of every picture that ``SHA256SUMS`` names; raises OSError or ValueError."""
     sums = {}
-    for line in lines_of((folder / SUMS).read_text("utf-8", "surrogateescape")):
+    # Not as text: that has a line end at a lone carriage return, which a name may hold.
+    text = (folder / SUMS).read_bytes().decode("utf-8", "surrogateescape")
+    for line in lines_of(text.replace("\r\n", "\n")):
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or not name:
             raise ValueError(f"{line!r} is not a line of sha256sum")

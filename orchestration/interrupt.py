@@ -29,13 +29,17 @@ def insistent_interrupts() -> Iterator[None]:
     interrupt is left alone. Only signals that raise KeyboardInterrupt anyway are concerned.
     """
     ours = threading.current_thread() is threading.main_thread()
+    raising = [each for each in _SIGNALS if signal.getsignal(each) is signal.default_int_handler]
     with ExitStack() as restored:
-        for number in _SIGNALS if ours else ():
-            if signal.getsignal(number) is signal.default_int_handler:
+        if ours and raising:
+            timer = signal.getitimer(signal.ITIMER_REAL)
+            # SIGALRM last, once nothing asks for it any more: its default ends the process.
+            restored.callback(signal.setitimer, signal.ITIMER_REAL, *timer)
+            previous = signal.signal(signal.SIGALRM, _interrupt)
+            restored.callback(signal.signal, signal.SIGALRM, previous)
+            restored.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+            for number in raising:
                 restored.callback(signal.signal, number, signal.signal(number, _interrupt))
-                previous = signal.signal(signal.SIGALRM, _interrupt)
-                restored.callback(signal.signal, signal.SIGALRM, previous)
-                restored.callback(signal.setitimer, signal.ITIMER_REAL, 0)
         yield
 
 

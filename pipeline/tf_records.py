@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data.class_names import same_name
-from data.folders import ABOUT_DATA, is_left_behind, safe_name, shown
+from data.folders import is_left_behind, is_note, safe_name, shown
 from data.refusal import DataRefused, FileProblem
 
 _RECORDS = re.compile(r"tfrecords?(-\d+-of-\d+)?(\.gz)?$", re.IGNORECASE)
@@ -68,7 +68,7 @@ def _records(path: Path) -> tuple[list[Path], list[Path]]:
         Path(folder) / name
         for folder, names in _walked(path)
         for name in names
-        if not is_left_behind(name) and Path(name).suffix.lower() not in ABOUT_DATA
+        if not is_left_behind(name) and not is_note(Path(folder) / name)
     ]
     records = sorted(file for file in files if _RECORDS.search(file.name))
     return records, sorted(set(files) - set(records)) if records else []

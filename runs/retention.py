@@ -16,7 +16,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from files.kept import read_kept
+from pydantic import ValidationError
+
 from files.whole import is_partial
 from runs.result import RunResult
 from serving.traffic.files import recordings_before
@@ -165,8 +166,9 @@ def _newest_first(runs_dir: Path) -> list[_Run]:
 
 
 def _read(path: Path) -> _Run:
-    result = read_kept(path, RunResult.model_validate_json)
-    if result is None:
+    try:
+        result = RunResult.model_validate_json(path.read_bytes())
+    except ValidationError:
         return _Run(path, path.stat().st_mtime)
     status = result.status
     return _Run(path, result.started_at.timestamp(), status.is_served or status.is_refusal)

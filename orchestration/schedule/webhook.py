@@ -97,13 +97,13 @@ class Webhook:
     def _send(self, path: Path) -> bool:
         """Posts a message; returns whether it is done with, taken or refused for good.
 
-        One that cannot be read is kept as `<name>.unreadable`, so that others come after it.
+        One that is damaged is kept as `<name>.unreadable`, so that others come after it.
         """
         import requests
 
         try:
             message = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             what, aside = type(error).__name__, set_aside(path)
             self._log.error("%s is no message (%s); it is kept as %s", path, what, aside.name)
             return True

@@ -65,7 +65,7 @@ def test_what_lies_beside_a_pair_is_not_dropped_without_a_word(
     idx.write(folders / "images-idx3-ubyte", IMAGES)
     idx.write(folders / "labels-idx1-ubyte", LABELS)
     np.savez(folders / "more.npz", images=IMAGES, labels=LABELS)
-    for name in ("._images-idx3-ubyte", "README.md", ".DS_Store"):
+    for name in ("._images-idx3-ubyte", "README.md", ".DS_Store", "LICENSE", "files.sha256"):
         (folders / name).write_bytes(b"about the data, or left by a system")
     assert _refusals(folders) == [
         f"{folders / name}: it lies beside IDX files"

@@ -15,7 +15,7 @@ def fill(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x1e", "\x85"])
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x85", "\r"])
 def test_a_name_may_have_what_python_takes_for_the_end_of_a_line(tmp_path: Path, sign: str) -> None:
     folder = fill(tmp_path, f"a{sign}b/1.png", f"bee/{sign}2.png")
     picture_folder.write_sums(folder)

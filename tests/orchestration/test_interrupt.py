@@ -5,6 +5,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,11 @@ def lost_in_a_bare_except(number: signal.Signals) -> None:
 def interrupted() -> None:
     signal.raise_signal(signal.SIGTERM)
     time.sleep(60)
+
+
+def is_alarm_near() -> bool:
+    """Whether one comes that is not the time limit of the test."""
+    return 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 1
 
 
 def was_interrupted(work: Callable[[], None]) -> bool:
@@ -108,9 +114,41 @@ def test_a_second_signal_ends_a_cleaning_up_that_hangs() -> None:
 def test_nothing_is_repeated_once_the_interrupt_has_left() -> None:
     before = signal.getsignal(signal.SIGALRM)
     assert was_interrupted(interrupted)
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not is_alarm_near()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_an_alarm_of_somebody_else_is_set_again_afterwards() -> None:
+    before = signal.getitimer(signal.ITIMER_REAL)
+    handler = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 50)
+    try:
+        assert was_interrupted(interrupted)
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 0 < left <= 50
+        assert signal.getsignal(signal.SIGALRM) is signal.SIG_IGN
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def test_a_signal_while_all_is_put_back_leaves_no_alarm_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The default of SIGALRM ends the process."""
+    before, set_handler = signal.getsignal(signal.SIGALRM), signal.signal
+
+    def interrupted_after(number: int, handler: Any) -> Any:
+        found = set_handler(number, handler)
+        if number == signal.SIGALRM and handler is before:
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", interrupted_after)
+        assert was_interrupted(lambda: None)
+    assert not is_alarm_near()
 
 
 def test_a_program_that_handles_its_signals_keeps_its_handlers() -> None:

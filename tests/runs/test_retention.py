@@ -1,5 +1,6 @@
 """A workdir holds what its newest runs and its served versions need, and no more."""
 
+import errno
 import os
 import shutil
 import time
@@ -297,6 +298,24 @@ def test_a_damaged_result_goes_when_it_is_old(days: Days) -> None:
     touched(damaged, START)
     days.clean(keep=2)
     assert not damaged.exists()
+
+
+def test_a_result_that_cannot_be_read_now_stops_the_cleaning(
+    days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(4):
+        days.record(day)
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.stem == run_id(0):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        days.clean(keep=2)
+    assert len(list((days.workdir / "runs").glob("*.json"))) == 4
 
 
 def test_damaged_metadata_costs_a_line_and_removes_nothing(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -46,6 +47,19 @@ def webhook(receiver: Receiver, folder: Path, template: Path | None = None) -> W
 
 def waiting(folder: Path) -> list[str]:
     return sorted(path.stem for path in (folder / "unsent").iterdir())
+
+
+def test_a_message_that_cannot_be_read_now_is_not_given_up(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = webhook(receiver, tmp_path)
+    hook.put("a", {"run_id": "a"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda _: os.open("/nonexistent", os.O_RDONLY))
+        with pytest.raises(OSError, match="No such file"):
+            hook.deliver()
+    assert hook.deliver()
+    assert receiver.bodies.get() == b'{"run_id": "a"}'
 
 
 def test_without_a_template_the_body_is_the_result_with_the_models_name(
