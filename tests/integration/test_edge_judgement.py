@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from serving.versions.journal import read_entries
+from serving.versions.journal import Action, Entry, read_entries
 from tests.integration.edge_stage import NGINX, Spoil, Stage, clients, wait_until
 from tests.integration.soak_results import write_result
 
@@ -85,9 +85,15 @@ def ended(stage: Stage, spoil: Spoil) -> tuple[str, str, float]:
     with clients(stage):
         stage.trial.begin(version, 50)
         began = time.monotonic()
-        wait_until(lambda: stage.trial.current() is None, 240)
-    last = [entry for entry in read_entries(stage.store) if entry.version == version][-1]
+        wait_until(lambda: bool(endings(stage, version)), 240)
+    last = endings(stage, version)[-1]
     return last.action, last.reason, time.monotonic() - began
+
+
+def endings(stage: Stage, version: int) -> list[Entry]:
+    ways = (Action.ABORTED, Action.PROMOTED)
+    entries = read_entries(stage.store)
+    return [entry for entry in entries if entry.version == version and entry.action in ways]
 
 
 @pytest.mark.integration
