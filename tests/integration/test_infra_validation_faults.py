@@ -134,7 +134,7 @@ def validate_shared(
 def busy(probabilities: tf.Tensor) -> tf.Tensor:
     matrix = tf.random.stateless_uniform([256, 256], [1, 2])
     _, result = tf.while_loop(
-        lambda step, _: step < 20,
+        lambda step, _: step < 200,
         lambda step, value: (step + 1, tf.linalg.matmul(value, matrix) / 256),
         (tf.constant(0), matrix),
     )
