@@ -31,9 +31,10 @@ def test_what_the_encoding_does_not_have_is_escaped(
     assert file.getvalue() == written
 
 
-def test_a_model_server_that_cannot_start_says_why_in_any_bytes() -> None:
-    ending = subprocess.run(
-        [sys.executable, "-m", "serving.model_server", b"--model_base_path=/caf\xe9"],
+def ended(*command: str | bytes | Path) -> subprocess.CompletedProcess[str]:
+    """How a program ended whose standard output takes nothing but UTF-8."""
+    return subprocess.run(
+        [sys.executable, *command],
         cwd=ROOT,
         env=STRICT,
         capture_output=True,
@@ -41,6 +42,10 @@ def test_a_model_server_that_cannot_start_says_why_in_any_bytes() -> None:
         timeout=60,
         check=False,
     )
+
+
+def test_a_model_server_that_cannot_start_says_why_in_any_bytes() -> None:
+    ending = ended("-m", "serving.model_server", b"--model_base_path=/caf\xe9")
     assert ending.returncode == 255
     assert ending.stdout.startswith("Failed to start server. Error: INVALID_ARGUMENT: ")
     assert "Traceback" not in ending.stderr
@@ -48,15 +53,7 @@ def test_a_model_server_that_cannot_start_says_why_in_any_bytes() -> None:
 
 def test_the_command_line_names_a_folder_of_any_bytes(tmp_path: Path) -> None:
     workdir = os.fsencode(tmp_path) + b"/caf\xe9"
-    ending = subprocess.run(
-        [sys.executable, ROOT / "runner.py", "models", "list", "--workdir", workdir],
-        cwd=ROOT,
-        env=STRICT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ending = ended(ROOT / "runner.py", "models", "list", "--workdir", workdir)
     assert ending.returncode == 2
     assert "caf\\udce9" in ending.stderr
     assert "Traceback" not in ending.stderr
