@@ -4,7 +4,7 @@
         [--data DIR] [--output FILE.md]
 
 Trains as Trainer does, one training after the other, calibrates as it does, and then looks at the
-10,000 test images once, with the mirror image averaged in as the exported model does. What a
+10,000 test images once, with the mirror image averaged in where the exported model does. What a
 preset is made of was chosen on the validation images alone.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from pydantic import BaseModel
 
-from benchmarks.ingredients import flipped_logits, splits_of
+from benchmarks.ingredients import splits_of
 from benchmarks.training_step import processor
 from data import idx
 from data.fashion_mnist import obtain
@@ -35,6 +35,7 @@ from pipeline.modeling.trainer import train_model
 from pipeline.settings.hyperparameters import Hyperparameters
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import DEFAULT_WORKDIR
+from pipeline.tuning.tuner import logits_of
 
 _BINS = 15
 
@@ -72,12 +73,14 @@ def _train(hyperparameters: Hyperparameters, data: Path) -> Outcome:
         checkpoint = EpochCheckpoint(Path(folder) / "checkpoints")
         model = train_model(train, validation, hyperparameters, checkpoint, Path(folder))
         seconds = time.monotonic() - began
-    of_validation = flipped_logits(model, image_batches(validation)) / 2
+    mirrored = hyperparameters.test_time_flip
+    of_validation = logits_of(model, image_batches(validation), mirrored=mirrored)
     smoothing = hyperparameters.label_smoothing
     temperature = fit_temperature(of_validation, validation.labels, smoothing)
     images = idx.read_images(data / "t10k-images-idx3-ubyte.gz")[..., None] / np.float32(255)
     labels = idx.read_labels(data / "t10k-labels-idx1-ubyte.gz")
-    of_test = flipped_logits(model, image_batches(LabelledImages(images, labels))) / 2
+    test = image_batches(LabelledImages(images, labels))
+    of_test = logits_of(model, test, mirrored=mirrored)
     probabilities = class_probabilities(tf.constant(of_test), temperature, smoothing).numpy()
     return Outcome(
         seed=hyperparameters.seed,

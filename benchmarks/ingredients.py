@@ -22,9 +22,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -40,6 +38,7 @@ from pipeline.modeling.determinism import limit_threads
 from pipeline.modeling.trainer import train_model
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import DEFAULT_WORKDIR
+from pipeline.tuning.tuner import logits_of
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "default preset": {},
@@ -114,23 +113,14 @@ def _train(name: str, seed: int, data: Path) -> Outcome:
         checkpoint = EpochCheckpoint(Path(folder) / "checkpoints")
         model = train_model(train, validation, hyperparameters, checkpoint, Path(folder))
         seconds = time.process_time() - started
-    logits = _logits(model, image_batches(validation))
-    flipped = flipped_logits(model, image_batches(validation))
+    logits, flipped = (
+        logits_of(model, image_batches(validation), mirrored=mirrored) for mirrored in (False, True)
+    )
     return Outcome(
         accuracy=np.mean(logits.argmax(1) == validation.labels),
         accuracy_flipped=np.mean(flipped.argmax(1) == validation.labels),
         seconds=seconds,
     )
-
-
-def flipped_logits(model: keras.Model, images: tf.data.Dataset) -> np.ndarray:
-    """Returns the logits of batches of images and of their mirror images, added."""
-    mirrored = images.map(lambda batch: tf.reverse(batch, [2]))
-    return _logits(model, images) + _logits(model, mirrored)
-
-
-def _logits(model: keras.Model, images: tf.data.Dataset) -> np.ndarray:
-    return np.asarray(model.predict(images, verbose=0))
 
 
 def _rows(outcomes: Mapping[str, list[Outcome]]) -> list[tuple[str, ...]]:

@@ -161,11 +161,17 @@ def search_space(settings: Hyperparameters, tuning: TuningSettings) -> keras_tun
 
 def accuracy(model: keras.Model, split: LabelledImages, *, test_time_flip: bool) -> float:
     """Returns the share of images that the exported model's largest logit would label rightly."""
-    images = image_batches(split)
-    logits = model.predict(images, verbose=0)
-    if test_time_flip:
-        logits += model.predict(images.map(lambda batch: tf.reverse(batch, [2])), verbose=0)
+    logits = logits_of(model, image_batches(split), mirrored=test_time_flip)
     return float(np.mean(np.argmax(logits, axis=1) == split.labels))
+
+
+def logits_of(model: keras.Model, images: tf.data.Dataset, *, mirrored: bool) -> np.ndarray:
+    """Returns the logits of batches of images, or their means with those of the mirror images."""
+    logits = np.asarray(model.predict(images, verbose=0))
+    if not mirrored:
+        return logits
+    mirror_images = images.map(lambda batch: tf.reverse(batch, [2]))
+    return (logits + model.predict(mirror_images, verbose=0)) / 2
 
 
 class BudgetedOracle(BayesianOptimizationOracle):
