@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 
 from serving.edge.routes import BUCKETS
 from serving.edge.secrets import FILES
@@ -11,6 +12,8 @@ from serving.edge.values import Edge, EdgeError, quoted
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _PASSWORD = re.compile(r"[^:\s][^:]*:\S+")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
+# That each of nginx's processes may have open, where the system allows so many.
+_MOST_FILES = 8192
 
 
 def render(edge: Edge) -> str:
@@ -40,16 +43,19 @@ def _check(edge: Edge) -> None:
 
 
 def _process(edge: Edge) -> list[str]:
+    files = min(_MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     return [
         # Workers must see what this user sees: the folder of the model, and certificates.
         *(["user root;"] if os.geteuid() == 0 else []),
         "worker_processes 2;",
         "daemon off;",
         f"pid {quoted(edge.folder / 'nginx.pid')};",
-        f"error_log {quoted(edge.folder / 'error.log')} warn;",
+        f"error_log {quoted(edge.error_log)} warn;",
         "worker_shutdown_timeout 60s;",
+        # Out of connections, nginx closes idle ones; out of files, it accepts nobody any more.
+        f"worker_rlimit_nofile {files};",
         "events {",
-        "    worker_connections 4096;",
+        f"    worker_connections {files // 2};",
         "}",
     ]
 

@@ -116,12 +116,12 @@ class Nginx:
         self._configuration = write_configuration(self._edge)
         self._signal(signal.SIGHUP)
 
-    def rotate_log(self, max_bytes: int) -> None:
-        """Begins a new access log once the old one is large; the one before goes."""
-        log = self._edge.access_log
-        if log.exists() and log.stat().st_size > max_bytes:
-            log.replace(before(log))
-            self._signal(signal.SIGUSR1)
+    def rotate_logs(self, max_bytes: int) -> None:
+        """Begins a log anew once it is large; the one before that goes."""
+        for log in (self._edge.access_log, self._edge.error_log):
+            if log.exists() and log.stat().st_size > max_bytes:
+                log.replace(before(log))
+                self._signal(signal.SIGUSR1)
 
     def stop(self) -> None:
         """Lets it answer what it has begun, for a while, and ends it."""
@@ -143,7 +143,7 @@ class Nginx:
         host = reachable_host(self._edge.host)
         while is_free(self._edge.port, host):
             if not self.is_running() or time.monotonic() > deadline:
-                said = (self._edge.folder / "error.log").read_text(errors="replace").splitlines()
+                said = self._edge.error_log.read_text(errors="replace").splitlines()
                 self.stop()
                 raise EdgeError(f"nginx did not start: {said[-1] if said else 'it said nothing'}")
             time.sleep(_POLL_SECONDS)
@@ -153,5 +153,5 @@ def _command(edge: Edge, configuration: Path) -> list[str]:
     program = find_nginx()
     if program is None:
         raise EdgeError(f"there is no nginx on this machine; {INSTALL}")
-    errors = os.devnull if not edge.folder.exists() else str(edge.folder / "error.log")
+    errors = str(edge.error_log) if edge.folder.exists() else os.devnull
     return [program, "-p", str(edge.folder), "-e", errors, "-c", str(configuration)]

@@ -111,7 +111,7 @@ def running_edge(
     Args:
         edge: what it is.
         recorder: takes the sample of an edge that hands one over.
-        max_log_bytes: of the access log, before a new one is begun.
+        max_log_bytes: of a log of nginx, before a new one is begun.
         talk: gets a line about what ended, what was renewed, and what was renewed wrongly.
 
     Raises:
@@ -149,7 +149,7 @@ def _keep(
             if not nginx.is_running():
                 print("nginx ended, starting it again", file=talk, flush=True)
                 nginx.start()
-            nginx.rotate_log(max_log_bytes)
+            nginx.rotate_logs(max_log_bytes)
             if renewal.is_due():
                 _take_up(nginx, talk)
         except (EdgeError, OSError) as error:

@@ -72,6 +72,11 @@ class Edge:
         return self.folder / "access.log"
 
     @property
+    def error_log(self) -> Path:
+        """What nginx says; large bodies and refused requests are a line each."""
+        return self.folder / "error.log"
+
+    @property
     def answer_log(self) -> Path:
         """One JSON object a recorded picture, with its predicted label."""
         return self.folder / "answers.log"

@@ -38,10 +38,10 @@ class Front:
     def url(self) -> str:
         return f"{self.edge.url}/v1/models/{MODEL}:predict"
 
-    def ask(self, **options: Any) -> requests.Response:
+    def ask(self, body: str = "{}", **options: Any) -> requests.Response:
         if self.edge.certificate:
             options["verify"] = str(self.edge.certificate)
-        return requests.post(self.url, data="{}", timeout=30, **options)
+        return requests.post(self.url, data=body, timeout=30, **options)
 
     def bearing(self, token: str) -> int:
         return self.ask(headers={"Authorization": f"Bearer {token}"}).status_code
@@ -78,10 +78,12 @@ def backend_running() -> Iterator[Backend]:
 
 
 @contextmanager
-def edge_before(backend: Backend, folder: Path, **values: Any) -> Iterator[Front]:
+def edge_before(
+    backend: Backend, folder: Path, max_log_bytes: int = 1_000_000, **values: Any
+) -> Iterator[Front]:
     """Runs an edge, REST alone, in front of the server."""
     address = f"127.0.0.1:{backend.port}"
     edge = Edge(MODEL, folder / MODEL, address, address, folder / "edge", grpc_port=None)
     front = Front(replace(edge, port=free_port(), **values), io.StringIO())
-    with running_edge(front.edge, None, 1_000_000, front.said):
+    with running_edge(front.edge, None, max_log_bytes, front.said):
         yield front

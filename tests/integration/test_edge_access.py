@@ -1,17 +1,20 @@
 """Who may ask at a real nginx, how much at once, and what is renewed while it runs."""
 
+import resource
+import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 import requests
 
+from serving.edge.rotated_log import before
 from tests.integration.edge_backend import Backend, Front, backend_running, edge_before
 from tests.integration.edge_stage import NGINX, wait_until
 
@@ -164,3 +167,28 @@ def test_an_address_has_so_many_requests_answered_at_once(start: Start, backend:
             backend.may_answer.set()
         assert [each.result().status_code for each in waiting] == [200, 200, 200]
         assert front.ask().status_code == 200
+
+
+def test_connections_that_lie_idle_keep_nobody_out(start: Start) -> None:
+    most, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, allowed))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (most, allowed))
+        front = stack.enter_context(start())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+        address = ("127.0.0.1", front.edge.port)
+        for _ in range(700):
+            stack.enter_context(socket.create_connection(address, timeout=10))
+        assert front.ask().status_code == 200
+
+
+def test_what_nginx_says_of_requests_does_not_grow_for_ever(start: Start) -> None:
+    with start(max_log_bytes=2_000) as front:
+        logs = (front.edge.access_log, front.edge.error_log)
+
+        def are_begun_anew() -> bool:
+            # Too large for memory: nginx says where it keeps the body.
+            front.ask("0" * 20_000)
+            return all(log.exists() and before(log).exists() for log in logs)
+
+        wait_until(are_begun_anew, 20)
