@@ -179,8 +179,9 @@ def _listed(store: VersionStore, state: Labels) -> set[int]:
 
 
 def _write(store: VersionStore, state: Labels) -> None:
-    store.storage.write(_LABELS, state.model_dump_json(indent=2))
+    # First what servers read: a label that is noted as moved must not be one that never moved.
     store.storage.write(CONFIG_NAME, render_config(state, _listed(store, state)))
+    store.storage.write(_LABELS, state.model_dump_json(indent=2))
 
 
 def render_config(state: Labels, versions: set[int]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from serving.edge.canary import CanaryError, Trial
 from serving.versions.journal import read_entries
 from serving.versions.labels import read_labels
+from serving.versions.local_storage import LocalStorage
 from serving.versions.rollback import roll_back
 from tests.raw_servers import DRIPS, ODD, dripping, ends_within, raw_server
 
@@ -204,6 +205,30 @@ def test_an_abort_that_was_interrupted_is_ended_by_the_next(
     stable = trial.abort("slow").stable
     assert stable == (first if stable_goes else second)
     assert labels(trial) == {"stable": stable, "canary": stable}
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_promotion_that_was_killed_between_two_files_is_completed_by_the_next(
+    trial: Trial, push: Callable[[], int], monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    push()
+    new = push()
+    trial.begin(new, 10)
+    writes, write = iter(range(written)), LocalStorage.write
+
+    def killed(storage: LocalStorage, path: str, text: str) -> None:
+        if next(writes, None) is None:
+            raise KeyboardInterrupt
+        write(storage, path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trial.promote("better")
+    trial.promote("better")
+    config = trial.store.storage.read("models.config") or ""
+    assert f'version_labels {{ key: "stable" value: {new} }}' in config
+    assert labels(trial) == {"stable": new, "canary": new}
 
 
 def test_the_trial_of_a_version_that_is_gone_is_in_the_way_of_none(
