@@ -430,9 +430,7 @@ def _prepared(signature: Any) -> _Predict:
     outputs = tuple(sorted(signature.outputs))
     return _Predict(
         inputs=inputs,
-        dtypes=tuple(
-            np.dtype(tf.as_dtype(signature.inputs[alias].dtype).as_numpy_dtype) for alias in inputs
-        ),
+        dtypes=tuple(rules.numpy_dtype(signature.inputs[alias].dtype) for alias in inputs),
         outputs=outputs,
         step=Step(
             tuple(signature.inputs[alias].name for alias in inputs),

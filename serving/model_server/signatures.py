@@ -41,11 +41,20 @@ def foreign_dtype(enum: int) -> np.dtype[Any]:
     return np.dtype("V1", metadata={"tensorflow": enum})
 
 
-def tensor_dtype(array: np.ndarray) -> tf.DType:
-    """The TensorFlow dtype of an array; object and byte string arrays are strings."""
-    if array.dtype.metadata:
-        return tf.as_dtype(array.dtype.metadata["tensorflow"])
-    return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
+def numpy_dtype(enum: int) -> np.dtype[Any]:
+    """The numpy dtype of an input, or what stands for it: a model may have a signature that nobody
+    outside can ask, with a variant or a resource."""
+    try:
+        return np.dtype(tf.as_dtype(enum).as_numpy_dtype)
+    except (KeyError, TypeError):
+        return foreign_dtype(enum)
+
+
+def tensor_dtype(dtype: np.dtype[Any]) -> tf.DType:
+    """The TensorFlow dtype of an array's; objects and byte strings are strings."""
+    if dtype.metadata:
+        return tf.as_dtype(dtype.metadata["tensorflow"])
+    return tf.string if dtype.kind in "OSU" else tf.as_dtype(dtype)
 
 
 def dtype_text(dtype: tf.DType) -> str:
@@ -54,7 +63,7 @@ def dtype_text(dtype: tf.DType) -> str:
 
 
 def _enum_name(array: np.ndarray) -> str:
-    return "DT_" + dtype_text(tensor_dtype(array)).upper()
+    return "DT_" + dtype_text(tensor_dtype(array.dtype)).upper()
 
 
 def _joined(names: Iterable[str]) -> str:
@@ -127,8 +136,8 @@ def check_dtypes(
     for index, (_, dtype, value) in enumerate(by_name):
         if not has_dtype(value, dtype):
             raise invalid_argument(
-                f"Expects arg[{index}] to be {dtype_text(tf.as_dtype(dtype))} but "
-                f"{dtype_text(tensor_dtype(value))} is provided"
+                f"Expects arg[{index}] to be {dtype_text(tensor_dtype(dtype))} but "
+                f"{dtype_text(tensor_dtype(value.dtype))} is provided"
             )
 
 

@@ -11,8 +11,10 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from serving.model_server import inference
+from serving.model_server.errors import ServingError
 from serving.model_server.loader import LoaderOptions, SavedModelLoader
 from serving.model_server.metrics import Metrics
+from serving.model_server.tensor_proto import array_from_proto
 
 DTYPES = [
     tf.float32,
@@ -34,6 +36,12 @@ DTYPES = [
 ]
 
 
+def load(path: Path, module: tf.Module, signatures: dict[str, Any]) -> Any:
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    options = LoaderOptions(config_pb2.ConfigProto(inter_op_parallelism_threads=-1))
+    return SavedModelLoader(options, Metrics()).load("identity", 1, path)
+
+
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A servable with a signature per dtype that answers its input."""
@@ -45,10 +53,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         )
         setattr(module, f"identity_{dtype.name}", function)
         signatures[dtype.name] = function
-    path = tmp_path_factory.mktemp("identity") / "1"
-    tf.saved_model.save(module, str(path), signatures=signatures)
-    options = LoaderOptions(config_pb2.ConfigProto(inter_op_parallelism_threads=-1))
-    servable = SavedModelLoader(options, Metrics()).load("identity", 1, Path(path))
+    servable = load(tmp_path_factory.mktemp("identity") / "1", module, signatures)
     yield servable
     servable.close()
 
@@ -69,3 +74,27 @@ def test_a_tensor_is_answered_as_it_was_sent(
     assert answer.dtype == dtype.as_datatype_enum
     assert [dim.size for dim in answer.tensor_shape.dim] == shape
     assert tf.make_ndarray(answer).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("dtype", [tf.variant, tf.resource, tf.qint8], ids=lambda dtype: dtype.name)
+def test_a_signature_that_nobody_outside_can_ask_is_in_the_way_of_none(
+    tmp_path: Path, dtype: tf.DType
+) -> None:
+    module = tf.Module()
+    module.inside = tf.function(
+        lambda x: {"y": tf.constant(1.0)}, input_signature=[tf.TensorSpec([], dtype, name="x")]
+    )
+    module.half = tf.function(
+        lambda x: {"y": x / 2}, input_signature=[tf.TensorSpec([], tf.float32, name="x")]
+    )
+    signatures = {"inside": module.inside, "serving_default": module.half}
+    servable = load(tmp_path / "1", module, signatures)
+    one = np.array(1, np.float32)
+    assert servable.predict("", {"x": one}) == {"y": 0.5}
+    with pytest.raises(ServingError, match=f"to be {dtype.name} but float is provided"):
+        servable.predict("inside", {"x": one})
+    handle = tf.make_tensor_proto(0.0)
+    handle.dtype = dtype.as_datatype_enum
+    with pytest.raises(ServingError):
+        servable.predict("inside", {"x": array_from_proto("x", handle)})
+    servable.close()
