@@ -33,6 +33,8 @@ _Outputs = list[np.ndarray]
 
 # A batch may be told to wait for longer than a thread can be.
 _LONGEST_WAIT_SECONDS = 3600.0
+# What runs for longer when the server stops is nobody's any more: no call waits for it.
+_STOP_SECONDS = 5.0
 # Before a batch thread goes on after a fault of its own.
 _PAUSE_AFTER_FAULT_SECONDS = 0.2
 
@@ -141,12 +143,13 @@ class BatchScheduler:
             thread.start()
 
     def stop(self) -> None:
-        """Finishes what is queued, then ends the threads."""
+        """Finishes what is queued, and ends the threads; one that still runs is left to itself."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        last = time.monotonic() + _STOP_SECONDS
         for thread in self._threads:
-            thread.join()
+            thread.join(max(last - time.monotonic(), 0.0))
 
     def submit(self, key: Hashable, runner: BatchingRunner, step: Step, task: _Task) -> None:
         """Adds a task to the open batch of queue `key`. ServingError UNAVAILABLE if it is full."""

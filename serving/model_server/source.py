@@ -21,6 +21,8 @@ _logger = logging.getLogger(__name__)
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 _INT64 = range(-(2**63), 2**63)
+# A file system that does not answer is not waited for any longer when the server stops.
+_STOP_SECONDS = 5.0
 
 
 class VersionChoice(Enum):
@@ -132,7 +134,7 @@ class FileSystemSource:
         self._stopping.set()
         self._wake.set()
         if self._thread:
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
 
     def poll(self) -> None:
         """Looks once. A model that cannot be read keeps what it has, and holds up no other."""

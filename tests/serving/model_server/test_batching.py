@@ -128,6 +128,21 @@ def test_shapes_are_padded_to_one_batch_if_asked(
     assert model.sizes == [1, 2]
 
 
+def test_a_run_that_does_not_end_holds_up_no_stop(
+    model: HalfPlus, batching: Callable[..., BatchingRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.model_server.batching._STOP_SECONDS", 0.05)
+    runner = batching()
+    model.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(runner.run, STEP, [np.float32([1])])
+        assert model.entered.wait(10)
+        runner._scheduler.stop()
+        assert not asked.done()
+        model.gate.set()
+        assert asked.result(10)[0].tolist() == [2.5]
+
+
 def test_a_batch_may_be_told_to_wait_for_longer_than_a_thread_can(
     batching: Callable[..., BatchingRunner], caplog: pytest.LogCaptureFixture
 ) -> None:

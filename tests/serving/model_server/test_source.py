@@ -1,7 +1,8 @@
 """Which versions a base path holds, and which of them a policy wants (research F10)."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,24 @@ def test_a_negative_interval_never_looks(base: Path) -> None:
     source.start()
     assert not source.polls
     source.stop()
+
+
+def test_a_file_system_that_does_not_answer_holds_up_no_stop(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.model_server.source._STOP_SECONDS", 0.05)
+    looking, answered = threading.Event(), threading.Event()
+
+    def look(folder: Path) -> Iterator[Path]:
+        looking.set()
+        answered.wait(10)
+        return iter(())
+
+    monkeypatch.setattr(Path, "iterdir", look)
+    source = FileSystemSource(lambda name, versions: None, 1)
+    source.update([MonitoredModel("m", base)])
+    source.start()
+    assert looking.wait(10)
+    source.stop()
+    assert not answered.is_set()
+    answered.set()
