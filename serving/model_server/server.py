@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import sys
 import threading
 import time
@@ -42,6 +43,7 @@ _logger = logging.getLogger(__name__)
 _DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 # Longest that requests in flight may take once the server is told to stop.
 _DRAIN_SECONDS = 30.0
+_MOST_FILES = 65_536
 # The health service follows each change of a model's state, and looks anyway this often.
 _HEALTH_SECONDS = 1.0
 
@@ -57,6 +59,13 @@ def _keep_pauses_short() -> None:
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(0.0005)
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Each connection is one; where a login allows 1,024, an idle client could take them all."""
+    usual, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max(usual, min(limit, _MOST_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, limit))
 
 
 class Server:
@@ -104,6 +113,7 @@ class Server:
         """
         started = time.monotonic()
         _keep_pauses_short()
+        _open_as_many_files_as_allowed()
         self._core.start(self._config)
         if self._stopping.is_set():
             return

@@ -1,6 +1,5 @@
 """Who may ask at a real nginx, how much at once, and what is renewed while it runs."""
 
-import resource
 import socket
 import ssl
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 import requests
 
 from serving.edge.rotated_log import before
+from tests.integration.conftest import few_files
 from tests.integration.edge_backend import Backend, Front, backend_running, edge_before
 from tests.integration.edge_stage import NGINX, wait_until
 
@@ -170,12 +170,9 @@ def test_an_address_has_so_many_requests_answered_at_once(start: Start, backend:
 
 
 def test_connections_that_lie_idle_keep_nobody_out(start: Start) -> None:
-    most, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, allowed))
     with ExitStack() as stack:
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (most, allowed))
-        front = stack.enter_context(start())
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
+        with few_files(256):
+            front = stack.enter_context(start())
         address = ("127.0.0.1", front.edge.port)
         for _ in range(700):
             stack.enter_context(socket.create_connection(address, timeout=10))

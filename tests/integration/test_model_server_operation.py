@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import requests
+
+from tests.integration.conftest import few_files
 
 pytestmark = pytest.mark.integration
 
@@ -235,3 +238,12 @@ def test_a_server_that_never_looks_for_versions_starts_all_the_same(
         stub = health_pb2_grpc.HealthStub(channel)
         answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
     assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_connections_that_lie_idle_keep_nobody_out(start_model_server: Callable[..., Any]) -> None:
+    with ExitStack() as stack:
+        with few_files(256):
+            server = start_model_server(f"--model_base_path={MODELS / 'half_plus'}")
+        for _ in range(400):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        assert requests.get(f"{server.url}/v1/models/default", timeout=60).ok
