@@ -81,7 +81,8 @@ class DockerServer(ModelServer):
         )
         mount = Mount(target, str(base), type="bind", read_only=True)
         try:
-            self._container = self._client.containers.run(
+            # Known before it is started: one that cannot be is there all the same.
+            self._container = self._client.containers.create(
                 self._image,
                 command=[*config, *launch.flags],
                 environment={"MODEL_NAME": model_name, "MODEL_BASE_PATH": "/models"},
@@ -91,8 +92,8 @@ class DockerServer(ModelServer):
                     _REST: (bare_host(launch.host), launch.rest_port),
                 },
                 labels={OWNER_VARIABLE: owner_mark()},
-                detach=True,
             )
+            self._container.start()
             self._container.reload()
             self.grpc_address = self._address(_GRPC, launch.host)
             self.rest_url = f"http://{self._address(_REST, launch.host)}"
@@ -106,20 +107,31 @@ class DockerServer(ModelServer):
         if container is not None:
             try:
                 container.remove(force=True, v=True)
-            except DockerException as error:
+            except (DockerException, OSError) as error:
                 logger.warning("container %s could not be removed: %s", container.short_id, error)
         self._client.close()
 
     def is_running(self) -> bool:
+        from docker.errors import DockerException
+
         if self._container is None:
             return False
-        self._container.reload()
+        try:
+            self._container.reload()
+        except (DockerException, OSError) as error:
+            logger.warning("container %s: %s", self._container.short_id, error)
+            return False
         return bool(self._container.status in ("created", "running"))
 
     def log_tail(self, lines: int = 20) -> list[str]:
+        from docker.errors import DockerException
+
         if self._container is None:
             return []
-        return self._container.logs(tail=lines).decode(errors="replace").splitlines()
+        try:
+            return self._container.logs(tail=lines).decode(errors="replace").splitlines()
+        except (DockerException, OSError):
+            return []
 
     def memory_megabytes(self) -> float:
         if self._container is None:

@@ -274,3 +274,54 @@ def test_a_user_without_a_home_has_configured_no_engine(
     choice = selection.choose_server(ServerKind.AUTO, IMAGE)
     assert choice.kind is ServerKind.EMBEDDED
     assert "there is no" in choice.why
+
+
+PORTS = ("8500/tcp", "8501/tcp")
+
+
+class EngineOfOne(FakeEngine):
+    """Has one container, once it was created and until it is removed, that may not start."""
+
+    starts = True
+    is_there = True
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, object]:
+        found = super().answer(method, path, body)
+        if self.asked[-1].endswith("/start"):
+            return found if self.starts else (500, {"message": "port is already allocated"})
+        if method == "GET" and "/containers/" in path and self.is_there:
+            ports = {port: [{"HostIp": "127.0.0.1", "HostPort": "1"}] for port in PORTS}
+            state = {"Status": "running"}
+            return 200, {"Id": "c", "State": state, "NetworkSettings": {"Ports": ports}}
+        return found
+
+
+@pytest.fixture
+def engine_of_one(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineOfOne:
+    engine = EngineOfOne(tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", start(engine))
+    monkeypatch.setattr(docker_server.DockerServer, "_remove_orphans", lambda _: None)
+    return engine
+
+
+def test_a_container_that_cannot_be_started_is_not_left_behind(
+    engine_of_one: EngineOfOne, tmp_path: Path
+) -> None:
+    engine_of_one.starts = False
+    server = docker_server.DockerServer(IMAGE, asked_for=False)
+    with pytest.raises(ServerMissingError, match="port is already allocated"):
+        server.start(tmp_path, "grey")
+    server.stop()
+    assert engine_of_one.asked[-1] == "DELETE /v1.44/containers/c"
+
+
+def test_a_container_that_somebody_removed_is_one_that_has_ended(
+    engine_of_one: EngineOfOne, tmp_path: Path
+) -> None:
+    server = docker_server.DockerServer(IMAGE, asked_for=False)
+    server.start(tmp_path, "grey")
+    assert server.is_running()
+    engine_of_one.is_there = False
+    assert not server.is_running()
+    assert server.log_tail() == []
+    server.stop()
