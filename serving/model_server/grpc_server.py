@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ _MAX_WAITING_CALLS = 1000
 _MAX_OPEN_CALLS = 20_000
 # A reflection stream is ended after this, and frees its thread; real ones take milliseconds.
 _REFLECTION_SECONDS = 30.0
+
+# Who does not take a connection on a socket by then is not there.
+_PROBE_SECONDS = 1.0
 
 # What is left of a call without a deadline is infinite; some clients send centuries instead. Such a
 # call ends after this: one that ran for ever would keep its place and its version, also when its
@@ -95,6 +99,7 @@ class GrpcServer:
         if options.address:
             self._listen(options.address, credentials)
         if options.socket_path:
+            _check_nobody_listens(options.socket_path)
             self._listen(f"unix:{options.socket_path}", credentials)
 
     def start(self) -> None:
@@ -212,6 +217,17 @@ def _serialize(response: Any) -> bytes:
 
 def _unimplemented(serialized: bytes, context: Any) -> None:
     context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
+
+
+def _check_nobody_listens(path: str) -> None:
+    """gRPC takes the socket of a server that runs, and leaves none to it at its own end."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except OSError:
+            return
+    raise invalid_argument(f"Failed to BuildAndStart gRPC server: a server listens at {path}")
 
 
 def _credentials(ssl_config: Any) -> Any:

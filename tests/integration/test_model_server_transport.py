@@ -1,6 +1,7 @@
 """gRPC's transport with methods of the test's own: limits, deadlines, sockets, TLS, health."""
 
 import datetime
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,23 @@ def echo(channel: grpc.Channel, request: bytes = b"hello", timeout: float | None
 def test_a_unix_socket_serves(start: StartGrpc, tmp_path: Path) -> None:
     start(socket_path=str(tmp_path / "grpc.sock"))
     with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
+        assert echo(channel) == b"hello"
+
+
+def test_a_second_server_does_not_take_the_socket_of_the_first(
+    start: StartGrpc, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "grpc.sock")
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(path)
+    first = start(socket_path=path)
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        with pytest.raises(ServingError, match=f"a server listens at {path}"):
+            start(socket_path=path)
+        assert echo(channel) == b"hello"
+    first.stop(0)
+    start(socket_path=path)
+    with grpc.insecure_channel(f"unix:{path}") as channel:
         assert echo(channel) == b"hello"
 
 
