@@ -1,6 +1,7 @@
 """A model server in a container: `tensorflow/serving`, or an image with its entry point."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +75,13 @@ class DockerServer(ModelServer):
         from docker.errors import DockerException
         from docker.types import Mount
 
-        self._remove_orphans()
         target = launch.base_path or f"/models/{model_name}"
         config = (
             [f"--model_config_file={target}/{launch.config_name}"] if launch.config_name else []
         )
         mount = Mount(target, str(base), type="bind", read_only=True)
         try:
+            self._remove_orphans()
             # Known before it is started: one that cannot be is there all the same.
             self._container = self._client.containers.create(
                 self._image,
@@ -154,11 +155,17 @@ class DockerServer(ModelServer):
         return join_host_port(reachable_host(host), int(bindings[0]["HostPort"]))
 
     def _remove_orphans(self) -> None:
-        for container in self._client.containers.list(all=True, filters={"label": OWNER_VARIABLE}):
+        from docker.errors import APIError
+
+        # Other validations come and go meanwhile, and remove the same orphans.
+        for container in self._client.containers.list(
+            all=True, filters={"label": OWNER_VARIABLE}, ignore_removed=True
+        ):
             mark = container.labels[OWNER_VARIABLE]
             if is_orphaned(mark):
-                container.remove(force=True, v=True)
-                logger.warning("removed container %s, left by %s", container.short_id, mark)
+                with suppress(APIError):
+                    container.remove(force=True, v=True)
+                    logger.warning("removed container %s, left by %s", container.short_id, mark)
 
 
 def _pull(client: "DockerClient", image: str) -> None:

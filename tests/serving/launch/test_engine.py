@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import socket
 import socketserver
 import sys
 import threading
@@ -16,6 +17,7 @@ from serving.launch import docker as docker_server
 from serving.launch import engine as engine_module
 from serving.launch import selection
 from serving.launch.base import ServerKind, ServerMissingError
+from serving.launch.ownership import OWNER_VARIABLE
 
 IMAGE = "tensorflow/serving:2.20.0"
 NO_MOUNT = 'invalid mount config for type "bind": bind source path does not exist'
@@ -280,13 +282,26 @@ PORTS = ("8500/tcp", "8501/tcp")
 
 
 class EngineOfOne(FakeEngine):
-    """Has one container, once it was created and until it is removed, that may not start."""
+    """Has one container, once it was created and until it is removed, that may not start.
+
+    An orphan is there besides, if it has a `mark`: it is listed, and gone a moment later.
+    """
 
     starts = True
     is_there = True
+    mark = ""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, object]:
         found = super().answer(method, path, body)
+        if self.asked[-1].endswith("/containers/json"):
+            return 200, [{"Id": each} for each in ("gone", "orphan") if self.mark]
+        if "/containers/gone" in path:
+            return 404, {"message": "No such container: gone"}
+        if "/containers/orphan" in path:
+            labels = {"Labels": {OWNER_VARIABLE: self.mark}}
+            if method == "DELETE":
+                return 409, {"message": "removal of container orphan is already in progress"}
+            return 200, {"Id": "orphan", "Config": labels}
         if self.asked[-1].endswith("/start"):
             return found if self.starts else (500, {"message": "port is already allocated"})
         if method == "GET" and "/containers/" in path and self.is_there:
@@ -300,7 +315,6 @@ class EngineOfOne(FakeEngine):
 def engine_of_one(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineOfOne:
     engine = EngineOfOne(tmp_path)
     monkeypatch.setenv("DOCKER_HOST", start(engine))
-    monkeypatch.setattr(docker_server.DockerServer, "_remove_orphans", lambda _: None)
     return engine
 
 
@@ -324,4 +338,15 @@ def test_a_container_that_somebody_removed_is_one_that_has_ended(
     engine_of_one.is_there = False
     assert not server.is_running()
     assert server.log_tail() == []
+    server.stop()
+
+
+def test_what_others_remove_meanwhile_is_in_the_way_of_no_start(
+    engine_of_one: EngineOfOne, tmp_path: Path
+) -> None:
+    engine_of_one.mark = f"1.1.another boot.1.{socket.gethostname()}"
+    server = docker_server.DockerServer(IMAGE, asked_for=False)
+    server.start(tmp_path, "grey")
+    assert "DELETE /v1.44/containers/orphan" in engine_of_one.asked
+    assert server.is_running()
     server.stop()
