@@ -83,6 +83,7 @@ class GrpcServer:
         """Raises ServingError (INVALID_ARGUMENT) if it cannot listen where it is told to."""
         self._options = options
         self._health: Any = None
+        self._is_serving: bool | None = None
         longest = min(options.max_message_bytes, _INT32[-1])
         arguments = {**_CHANNEL_ARGUMENTS, "grpc.max_receive_message_length": longest}
         self._server = grpc.server(
@@ -107,18 +108,19 @@ class GrpcServer:
 
     def set_serving(self, is_serving: bool) -> None:
         """What the health service says of all services from now on, if there is one."""
-        if self._health is None:
+        if self._health is None or is_serving is self._is_serving:
             return
         from grpc_health.v1.health_pb2 import HealthCheckResponse
 
         status = HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
         for service in ("", "ModelService", "PredictionService"):
             self._health.set(service, status)
+        self._is_serving = is_serving
 
     def stop(self, grace_seconds: float) -> None:
         """Refuses new calls at once, returns when those in flight are answered or cancelled."""
         if self._health:
-            self._health.enter_graceful_shutdown()
+            self._health.end()
         self._server.stop(grace_seconds).wait()
 
     def _listen(self, address: str, credentials: Any | None) -> None:
@@ -133,9 +135,11 @@ class GrpcServer:
             ) from error
 
     def _add_health_service(self) -> None:
-        from grpc_health.v1 import health, health_pb2_grpc
+        from grpc_health.v1 import health_pb2_grpc
 
-        self._health = health.HealthServicer()
+        from serving.model_server.health_service import HealthService
+
+        self._health = HealthService()
         self.set_serving(True)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 

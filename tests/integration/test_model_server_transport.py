@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from serving.model_server.errors import Code, ServingError
+from tests.integration.edge_stage import wait_until
+from tests.integration.hostile_clients import HTTP2_PREFACE
 
 pytestmark = pytest.mark.integration
 
@@ -376,6 +378,74 @@ def test_health_follows_what_the_server_says_of_its_models(
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         server.set_serving(False)
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_who_watches_is_told_of_changes_and_of_the_end(start: StartGrpc, tmp_path: Path) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    states = health_pb2.HealthCheckResponse
+    server = start(socket_path=str(tmp_path / "health.sock"), enable_healthcheck=True)
+    with grpc.insecure_channel(f"unix:{tmp_path}/health.sock") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(watch).status == states.SERVING
+        server.set_serving(True)
+        server.set_serving(False)
+        assert next(watch).status == states.NOT_SERVING
+        for name in ("none", "neither"):
+            unknown = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=30)
+            assert next(unknown).status == states.SERVICE_UNKNOWN
+        server.stop(20)
+        assert watch.code() is grpc.StatusCode.OK
+    # Names come from clients: what is kept for them does not grow.
+    assert set(server._health._send_response_callbacks) == {"", "(unknown)"}
+
+
+def test_a_client_that_watches_and_does_not_read_keeps_no_check_waiting(
+    start: StartGrpc, tmp_path: Path
+) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    path = str(tmp_path / "health.sock")
+    server = start(socket_path=path, enable_healthcheck=True)
+    with socket.socket(socket.AF_UNIX) as client, grpc.insecure_channel(f"unix:{path}") as channel:
+        client.connect(path)
+        client.sendall(watching_without_a_window())
+        wait_until(lambda: "" in server._health._send_response_callbacks, 30)
+        server.set_serving(False)
+        answer = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=30
+        )
+        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def watching_without_a_window() -> bytes:
+    """What a client of HTTP/2 sends that watches the health and takes no byte of an answer."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
+        return head + payload
+
+    headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": b"/grpc.health.v1.Health/Watch",
+        b":authority": b"localhost",
+        b"content-type": b"application/grpc",
+        b"te": b"trailers",
+    }
+    literal = b"".join(
+        b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+        for name, value in headers.items()
+    )
+    initial_window_size = bytes([0, 4, 0, 0, 0, 0])
+    settings, end_headers, end_stream = 4, 4, 1
+    return (
+        HTTP2_PREFACE
+        + frame(settings, 0, 0, initial_window_size)
+        + frame(1, end_headers, 1, literal)
+        + frame(0, end_stream, 1, bytes(5))
+    )
 
 
 def test_without_the_flag_there_is_no_health_service(channel: grpc.Channel) -> None:
