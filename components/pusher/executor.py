@@ -26,6 +26,7 @@ from components.pusher.live_check import (
 from components.pusher.trial import begin_trial, pushed_on_trial
 from components.vocabulary import read_vocabulary
 from serving.edge.canary import Trial
+from serving.versions.labels import UnknownVersionError
 from serving.versions.permissions import Permissions
 from serving.versions.prune import prune
 from serving.versions.publish import PushStatus, publish
@@ -254,6 +255,8 @@ def _write_result(result: PushResult, artifact: types.Artifact) -> None:
 def _take_back(store: VersionStore, version: int, reason: str) -> None:
     try:
         roll_back(store, version, reason, allow_last=True)
+    except UnknownVersionError:
+        logger.warning("version %d was taken back by others meanwhile: %s", version, reason)
     except store.storage.errors as error:
         raise PublishError(
             f"Version {version} is live in {store.storage.base} and could not be rolled back: "

@@ -16,6 +16,7 @@ from components.pusher.executor import (
     NotPushedError,
     PushResult,
 )
+from components.pusher.live_check import LiveCheckError
 from serving.versions.publish import PushStatus
 from serving.versions.rollback import roll_back
 from serving.versions.signature import KeyFileError, Verifier
@@ -201,6 +202,22 @@ def test_a_version_that_the_live_server_gives_up_is_rolled_back(
     assert result.status is PushStatus.ROLLED_BACK
     assert "did not serve version" in result.reasons[0]
     assert "was not loaded: why" in result.reasons[0]
+    assert [version.number for version in store.served()] == [good.version]
+
+
+def test_a_version_that_somebody_takes_back_while_it_is_waited_for_is_rolled_back(
+    store: VersionStore, bless: Bless, push: Push, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = push(bless("good"))
+
+    def check(server: str, model_name: str, version: int, *_: object) -> None:
+        roll_back(store, version, "by hand")
+        raise LiveCheckError("it is not served")
+
+    monkeypatch.setattr("components.pusher.executor.check_live_server", check)
+    result = push(bless("bad"), run_id="run-2", live_server="http://127.0.0.1:1", **BRIEFLY)
+
+    assert result.status is PushStatus.ROLLED_BACK
     assert [version.number for version in store.served()] == [good.version]
 
 
