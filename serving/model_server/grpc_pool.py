@@ -35,9 +35,10 @@ _MAX_STREAMS = 64
 
 
 class MessageFirstPool(ThreadPoolExecutor):
-    """Runs unary calls whose message is there, `max_calls` of them waiting or running at most.
+    """Runs calls of one message once that is there, `max_calls` waiting or running at most.
 
-    Streams have threads of their own.
+    Streams that keep a thread have threads of their own; health's Watch, which keeps none, comes
+    with the calls, so that no stream keeps out who asks for the health.
     """
 
     def __init__(self, max_workers: int, max_calls: int) -> None:
@@ -55,7 +56,7 @@ class MessageFirstPool(ThreadPoolExecutor):
         function, event, state, behaviour, _, *codecs = args
         is_stream = function is not _server._unary_response_in_pool
         call = _Call(event, state, is_stream)
-        if is_stream:
+        if is_stream and not getattr(behaviour, "experimental_non_blocking", False):
             self._hand_over(call, self._stream_pool.submit, self._streams, fn, *args)
             return call
         unary_submit = super().submit

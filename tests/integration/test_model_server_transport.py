@@ -419,6 +419,32 @@ def test_a_client_that_watches_and_does_not_read_keeps_no_check_waiting(
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+def test_no_streams_keep_out_who_watches_the_health(start: StartGrpc, tmp_path: Path) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    silence = threading.Event()
+
+    def silent() -> Iterator[bytes]:
+        silence.wait(60)
+        yield from ()
+
+    start(socket_path=str(tmp_path / "health.sock"), enable_healthcheck=True)
+    with grpc.insecure_channel(f"unix:{tmp_path}/health.sock") as channel:
+        for service, method, count in [
+            ("grpc.health.v1.Health", "Watch", 20),
+            ("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", 70),
+        ]:
+            stream = channel.stream_stream(f"/{service}/{method}")
+            streams = [stream(silent(), timeout=60) for _ in range(count)]
+            watch = health_pb2_grpc.HealthStub(channel).Watch(
+                health_pb2.HealthCheckRequest(), timeout=30
+            )
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            for each in [*streams, watch]:
+                each.cancel()
+    silence.set()
+
+
 def watching_without_a_window() -> bytes:
     """What a client of HTTP/2 sends that watches the health and takes no byte of an answer."""
 
