@@ -119,10 +119,15 @@ class Executor(executor.Executor):
         baseline = artifact_utils.get_single_instance(input_dict[BASELINE_STATISTICS_KEY])
         with tempfile.TemporaryDirectory() as folder:
             own = _of_span(statistics, span, Path(folder) / "statistics")
+            pairs = _pairs_with(own, exec_properties)
+            if pairs == []:
+                # A few images may all be held out: nothing of them is compared.
+                return anomalies_pb2.Anomalies()
             found = standard_artifacts.ExampleAnomalies()
             found.uri = str(Path(folder) / "anomalies")
             inputs = {**input_dict, STATISTICS_KEY: [own]}
-            super().Do(inputs, {ANOMALIES_KEY: [found]}, exec_properties)
+            properties = {**exec_properties, INCLUDE_SPLIT_PAIRS_KEY: json_utils.dumps(pairs)}
+            super().Do(inputs, {ANOMALIES_KEY: [found]}, properties)
             merged = anomalies_pb2.Anomalies()
             for file in sorted(Path(found.uri).glob(f"*/{ANOMALIES_FILE}")):
                 anomalies = anomalies_pb2.Anomalies.FromString(file.read_bytes())
@@ -130,6 +135,15 @@ class Executor(executor.Executor):
                 _drop_chance(anomalies, _only(own, split), _only(baseline, before))
                 merged.MergeFrom(anomalies)
         return merged
+
+
+def _pairs_with(
+    own: standard_artifacts.ExampleStatistics, exec_properties: dict[str, Any]
+) -> list[tuple[str, str]] | None:
+    """The pairs of splits to compare that `own` has part in; None: no pairs were named."""
+    pairs = json_utils.loads(exec_properties.get(INCLUDE_SPLIT_PAIRS_KEY) or "null")
+    splits = artifact_utils.decode_split_names(own.split_names)
+    return None if pairs is None else [pair for pair in pairs if pair[0] in splits]
 
 
 def _drop_chance(

@@ -112,6 +112,19 @@ def test_the_finding_says_how_little_chance_explains_it(tmp_path: Path, baseline
     assert "chance explains it in less than 1e-06 of all samples of 540 images" in finding
 
 
+@pytest.mark.parametrize("held_out", [[3], [3, 9]])
+def test_a_span_of_few_images_that_are_all_held_out_is_no_error(
+    tmp_path: Path, baseline, held_out: list[int]
+) -> None:
+    # What becomes of three in ten spans of one image.
+    current = _statistics(tmp_path / "current", 4, {"origin_span-2": NATURAL})
+    evaluated = _statistics(tmp_path / "other", 4, {"origin_span-3": held_out})
+    (Path(evaluated.uri) / "Split-train").rename(Path(current.uri) / "Split-eval")
+    current.splits = ["train", "eval"]
+    assert _found(Executor(), tmp_path, current, baseline, [3]) == {"span-3": 1}
+    assert read_findings(str(tmp_path / "anomalies")) == []
+
+
 def test_without_new_spans_whole_splits_are_compared(tmp_path: Path, baseline) -> None:
     current = _statistics(tmp_path / "current", 0, {"origin_base": SHIFTED})
     assert _found(Executor(), tmp_path, current, baseline, []) == {"train_train": 0}
