@@ -42,6 +42,9 @@ _ENVIRONMENT = {
     "NVIDIA_TF32_OVERRIDE": "0",
 }
 
+# An execution property of every node, and so part of TFX's cache key.
+_OUTPUTS_PROPERTY = "outputs_below"
+
 
 class NodeFailed(Exception):
     """A node that did not succeed although its launcher returned."""
@@ -67,6 +70,10 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
     deployment = runner_utils.extract_local_deployment_config(ir)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # The metadata of a workdir that was moved or copied names folders of the place where it was,
+    # in which another workdir's nodes may have written something else since.
+    below = node.parameters.parameters[_OUTPUTS_PROPERTY].field_value
+    below.string_value = ir.runtime_spec.pipeline_root.field_value.string_value
     _clear_earlier_attempt(ir, node)
     try:
         launcher.Launcher(

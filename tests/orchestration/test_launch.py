@@ -1,7 +1,9 @@
 """What a node leaves in the metadata, and what running it again does."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
@@ -13,6 +15,8 @@ from tfx.types import Artifact
 
 from components.idx_example_gen.component import IdxExampleGen
 from components.served_model.component import ServedModel
+from data import spans
+from data.quarantine import quarantine
 from data.refusal import DataRefused
 from orchestration import launch
 from orchestration.ir import read_ir, read_outline, write_ir
@@ -131,6 +135,34 @@ def test_after_the_metadata_was_moved_away_outputs_hold_only_new_files(ir, tmp_p
     assert [path.relative_to(schemas) for path in schemas.rglob("*") if path.is_file()] == [
         Path("2/schema.pbtxt")
     ]
+
+
+def test_a_workdir_that_was_moved_takes_nothing_from_what_is_at_its_old_place_now(
+    tmp_path: Path,
+) -> None:
+    data, place, moved = (tmp_path / name for name in ("data", "var", "var.old"))
+    shutil.copytree(SAMPLE_DATA, data)
+
+    def generate(workdir: Path, run_id: str) -> tuple[bool, Artifact, bytes]:
+        workdir.mkdir(exist_ok=True)
+        ir = executions.with_run_id(compile_small(workdir, data), run_id)
+        outcome = launch.run_node(ir, "IdxExampleGen")
+        (examples,) = outcome.outputs["examples"]
+        (shard,) = Path(examples.uri).glob("Split-train/*.gz")
+        return outcome.cached, examples, shard.read_bytes()
+
+    _, _, before = generate(place, "monday")
+    place.rename(moved)
+    spans.add(data, *(np.zeros(shape, np.uint8) for shape in ((40, 28, 28), (40,))))
+    _, _, other = generate(place, "tuesday")
+    assert other != before
+
+    quarantine(data, 1, "all black")
+    cached, examples, now = generate(moved, "wednesday")
+    assert not cached
+    assert Path(examples.uri).is_relative_to(moved)
+    assert now == before
+    assert generate(moved, "thursday")[0]
 
 
 def test_outputs_that_the_metadata_knows_stay(ir) -> None:
