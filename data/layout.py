@@ -110,9 +110,9 @@ class Layout:
         ]
         return _digest([contents, self.defects])
 
-    def digest(self, origin: str) -> str:
-        """SHA-256 over the content of the files of an origin, in hexadecimal."""
-        memory = FileMemory()
+    def digest(self, origin: str, memory: FileMemory | None = None) -> str:
+        """SHA-256 over the content of the files of an origin, in hexadecimal; as `fingerprint`."""
+        memory = memory or FileMemory()
         contents = [_contents(pair, memory) for pair in self.pairs if pair.origin == origin]
         contents += [
             list(picture_folder.digests(found.folder, memory).items())

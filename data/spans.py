@@ -171,8 +171,8 @@ def _add(
             if is_same(incoming, folder / str(span)):
                 shutil.rmtree(incoming)
                 return Added(span, is_new=False)
-        # A number that is still being copied is taken, too.
-        span = max(_numbered(folder), default=0) + 1
+        # So is a number that is still being copied, or that is quarantined and was removed.
+        span = max([*_numbered(folder), *quarantined(root)], default=0) + 1
         incoming.rename(folder / str(span))
         flush(folder)
     logger.info("span %d of %s holds %d new images", span, root, count)

@@ -124,7 +124,8 @@ def _run_or_repeat(
         obtain(config.base_dir, config.data.source, memory=memory)
     store = VersionStore(config.serving_base)
     served = store.newest_served()
-    spans = choose_spans(config.data_root, config.data.window, served.record if served else None)
+    record = served.record if served else None
+    spans = choose_spans(config.data_root, config.data.window, record, memory=memory)
     for line in not_read(spans_folder(config.data_root)):
         progress.say(line)
     result.spans, result.new_spans = list(spans.spans), list(spans.new)

@@ -7,6 +7,7 @@ from typing import Any
 
 from data import layout
 from data.spans import Choice, choose
+from files.memory import FileMemory
 from serving.versions.record import VersionRecord
 from serving.versions.store import VersionStore
 
@@ -16,18 +17,34 @@ NO_LAST_SPAN = 0
 
 
 def choose_spans(
-    root: Path, window: int, served: VersionRecord | None, last_span: int | None = None
+    root: Path,
+    window: int,
+    served: VersionRecord | None,
+    last_span: int | None = None,
+    memory: FileMemory | None = None,
 ) -> Choice:
     """Chooses the spans of a run; what the served version was trained on counts as trusted.
+
+    A span that holds other images than it was trained on with is new.
 
     Args:
         root: the data root.
         window: how many of the newest spans, 0: all.
         served: the record of the served version; None: every span is new.
         last_span: the newest span that may be read; None: any.
+        memory: knows the files that did not change; None: each is read.
     """
-    trusted, judged = (served.spans, served.new_spans) if served else ([], [])
-    return choose(root, window, last_span, trusted=trusted, judged=judged)
+    if served is None:
+        return choose(root, window, last_span)
+    choice = choose(root, window, last_span, trusted=served.spans, judged=served.new_spans)
+    found = layout.resolve(root, choice.spans)
+    known = served.span_digests
+    changed = {
+        span
+        for span in choice.spans
+        if span in known and found.digest(layout.origin_of(span), memory) != known[span]
+    }
+    return Choice(choice.spans, tuple(sorted(changed.union(choice.new))))
 
 
 def resolve(exec_properties: Mapping[str, Any]) -> layout.Layout:

@@ -11,7 +11,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.idx_example_gen.output import new_spans, read_spans
+from components.idx_example_gen.output import new_spans, read_spans, span_digests
 from components.infra_validator.blessing import (
     Blessing,
     is_blessed,
@@ -190,6 +190,7 @@ class Executor(base_executor.BaseExecutor):
             fingerprint=exec_properties.get(RUN_FINGERPRINT_KEY) or "",
             spans=read_spans(input_dict.get(EXAMPLES_KEY) or []),
             new_spans=new_spans(input_dict.get(EXAMPLES_KEY) or []),
+            span_digests=span_digests(input_dict.get(EXAMPLES_KEY) or []),
             metrics=_metrics(input_dict.get(EVALUATION_KEY) or []),
             model_server=blessing.model_server,
             labels=read_vocabulary(stamped_model(input_dict[INFRA_BLESSING_KEY][0].uri)),

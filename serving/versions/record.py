@@ -26,6 +26,7 @@ class Pushed(BaseModel):
         fingerprint: digest of all that the run's result depends on.
         spans: the data spans the model was trained on.
         new_spans: those of them that no version before it was trained on.
+        span_digests: SHA-256 of what each of them held; one that is not here may hold anything.
         metrics: the Evaluator's numbers, as `evaluation_results.read_metrics` gives them.
         model_server: the server that loaded the model and answered in infra validation.
         labels: the classes that the model knows, in the order of their ids; empty: it does not say.
@@ -37,6 +38,7 @@ class Pushed(BaseModel):
     fingerprint: str = ""
     spans: list[int] = Field(default_factory=list)
     new_spans: list[int] = Field(default_factory=list)
+    span_digests: dict[int, str] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     model_server: str = ""
     labels: list[str] = Field(default_factory=list)

@@ -92,6 +92,14 @@ def test_the_number_of_a_quarantined_span_is_not_given_again(root: Path) -> None
     assert spans.add(root, IMAGES, LABELS + 7).span == 4
 
 
+def test_nor_after_the_span_was_removed_which_would_leave_out_the_next_one(root: Path) -> None:
+    quarantine(root, 3, "bad")
+    shutil.rmtree(root / "spans" / "3")
+    added = spans.add(root, IMAGES, LABELS + 7).span
+    assert added == 4
+    assert added in spans.usable_spans(root)
+
+
 def test_naming_a_span_that_is_not_there_or_not_quarantined_is_an_error(root: Path) -> None:
     with pytest.raises(QuarantineError, match="no span 9"):
         quarantine(root, 9, "bad")

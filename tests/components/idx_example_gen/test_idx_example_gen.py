@@ -14,6 +14,7 @@ from tfx.types.standard_artifacts import Examples
 
 from components.idx_example_gen import component
 from components.idx_example_gen.executor import Executor, FilesChangedError
+from components.idx_example_gen.output import span_digests
 from data import idx, picture_folder
 from data.refusal import DataRefused
 from data.spans import Choice
@@ -139,6 +140,31 @@ def test_what_the_served_version_was_trained_on_is_not_new(
     assert json.loads(artifact.get_custom_property("new_spans")) == [3]
     _, again = _generate(launch, root, serving_dir=str(tmp_path / "serving"), last_span=2)
     assert json.loads(again.get_custom_property("new_spans")) == [2]
+
+
+def test_a_span_that_was_replaced_since_it_was_trained_on_is_new(
+    launch, root: Path, tmp_path: Path
+) -> None:
+    _, trained_on = _generate(launch, root)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_text("a model")
+    pushed = Pushed(spans=[1, 2, 3], new_spans=[3], span_digests=span_digests([trained_on]))
+    publish(VersionStore(tmp_path / "serving"), model, pushed)
+
+    def new_spans(**parameters) -> list[int]:
+        _, found = _generate(launch, root, serving_dir=str(tmp_path / "serving"), **parameters)
+        return json.loads(found.get_custom_property("new_spans"))
+
+    assert new_spans() == [3]
+    assert new_spans(window=2) == []
+    labels = idx.read_labels(root / "spans/2/labels-idx1-ubyte.gz")
+    idx.write(root / "spans/2/labels-idx1-ubyte.gz", labels[::-1])
+    assert new_spans() == [2, 3]
+    assert new_spans(window=2) == [2]
+    # One that is gone is none.
+    shutil.rmtree(root / "spans/3")
+    assert new_spans() == [2]
 
 
 def test_a_quarantined_span_is_left_out(launch, root: Path) -> None:

@@ -52,6 +52,8 @@ def bless(tmp_path: Path) -> Bless:
         model_blessing.set_int_custom_property("blessed", int(evaluated))
         examples = standard_artifacts.Examples()
         examples.set_string_custom_property("spans", "[3, 4]")
+        detail = '[{"span": 3, "images": 9, "sha256": "abc"}]'
+        examples.set_string_custom_property("spans_detail", detail)
         statistics = standard_artifacts.ExampleStatistics()
         statistics.uri = str(tmp_path / "statistics")
         (tmp_path / "statistics" / "Split-train").mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ def test_a_blessed_model_is_pushed_with_its_record(
     assert newest.record.code_revision == "abc"
     assert newest.record.fingerprint == "def"
     assert newest.record.spans == [3, 4]
+    assert newest.record.span_digests == {3: "abc"}
     assert newest.record.model_server == "embedded"
     assert newest.record.labels == ["ant", "bee"]
     assert store.statistics(newest.number) is not None
