@@ -35,8 +35,8 @@ _READ_BY_THE_GRAPH = ("PNG", "JPEG", "MPO")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
 _WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-# Of 255: what 12 bits of data become when 16 are read.
-_NEARLY_NOTHING = 16
+# Of 65536: what 12 bits of data, or 8, stay below.
+_NEARLY_NOTHING = 4096
 # Hardly to be told from the original; a PNG of a photo would be ten times as large.
 _JPEG_QUALITY = 95
 
@@ -180,11 +180,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise UnreadableImageError("it has 32 bits a pixel: save it with 8 or 16")
         image = Image.fromarray((values / 257).round().astype(np.uint8))
+        is_dark = 0 < values.max(initial=0) < _NEARLY_NOTHING
     elif image.mode == "F":
         raise UnreadableImageError("it has 32 bits a pixel: save it with 8 or 16")
-    # Pillow has kept the upper half of what it knows no wider mode for.
-    brightest = int(np.asarray(image.convert("RGB")).max(initial=0))
-    if 0 < brightest < _NEARLY_NOTHING:
+    else:
+        # Pillow has kept the upper half of what it knows no wider mode for, and what was in the
+        # lower one cannot be told from black.
+        is_dark = np.asarray(image.convert("RGB")).max(initial=0) < _NEARLY_NOTHING >> 8
+    if is_dark:
         raise UnreadableImageError(
             "it has 16 bits a channel of which the upper four are empty, so that it would be black:"
             " scale its values to 0 to 65535, or save it with 8 bits"

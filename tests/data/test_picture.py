@@ -66,6 +66,13 @@ def wide() -> np.ndarray:
     return np.asarray(picture()).astype(np.uint16) * 257
 
 
+def grey_png(brightest: int) -> bytes:
+    """A PNG of 16 bits, half of it black."""
+    pixels = np.zeros((EDGE, EDGE), np.uint16)
+    pixels[3:] = brightest
+    return encoded(Image.fromarray(pixels), "PNG")
+
+
 def palette_with_hole() -> bytes:
     image = with_hole().quantize(8)
     return encoded(image, "PNG")
@@ -130,6 +137,13 @@ def test_a_colour_that_is_declared_transparent_is_laid_on_white() -> None:
     assert served[:15, :15].min() == 255
 
 
+@pytest.mark.parametrize(("brightest", "shown"), [(0, 0), (4096, 16), (65535, 255)])
+def test_a_picture_of_16_bits_may_be_dark_or_black(brightest: int, shown: int) -> None:
+    found = read_picture(grey_png(brightest), LIMIT)
+    assert found.changes == ("8 bits",)
+    assert np.asarray(found.image).max() == shown
+
+
 def test_grey_stays_grey() -> None:
     found = read_picture(encoded(picture().convert("L"), "TIFF"), LIMIT)
     assert Image.open(io.BytesIO(found.content)).mode == "L"
@@ -144,6 +158,18 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "12 of 16 bits, colour": (
         lambda: deep_png(wide() // 16),
+        "16 bits a channel of which the upper four are empty",
+    ),
+    "12 of 16 bits, grey, overexposed": (
+        lambda: grey_png(4095),
+        "16 bits a channel of which the upper four are empty",
+    ),
+    "8 of 16 bits, grey and dark": (
+        lambda: grey_png(100),
+        "16 bits a channel of which the upper four are empty",
+    ),
+    "8 of 16 bits, colour": (
+        lambda: deep_png(wide() // 257),
         "16 bits a channel of which the upper four are empty",
     ),
     "animated GIF": (
