@@ -129,7 +129,7 @@ def ingest(
         arrays = read_arrays(path, labels, settings.data.image_size)
         if arrays:
             count = len(arrays.labels)
-            added = spans.add(root, arrays.images, arrays.labels)
+            added = spans.add(root, arrays.images, arrays.labels, labels)
         else:
             with tensorflow_silent(), Progress(sys.stderr) as progress, as_folder(path) as pictures:
                 found = read_pictures(

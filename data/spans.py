@@ -5,9 +5,10 @@ Everything but `add` imports the standard library only, so that asking whether t
 costs nothing.
 """
 
+import json
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from data import picture_folder
 from data.layout import is_complete, spans_folder
 from data.quarantine import quarantined
 from files.lock import locked
-from files.whole import flush
+from files.whole import flush, write_whole
 
 if TYPE_CHECKING:
     from data.idx import Bytes
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 IMAGES_FILE = "images-idx3-ubyte.gz"
 LABELS_FILE = "labels-idx1-ubyte.gz"
+# What the numbers in the labels stood for when the span was added, a list as JSON.
+CLASSES_FILE = "classes.json"
 
 _INCOMING = ".incoming"
 # What the metadata has room for.
@@ -123,11 +126,12 @@ def window(
     return usable if size is None else usable[max(0, len(usable) - size) :]
 
 
-def add(root: Path, images: "Bytes", labels: "Bytes") -> Added:
+def add(root: Path, images: "Bytes", labels: "Bytes", classes: Sequence[str] = ()) -> Added:
     """Writes images (uint8 [n, height, width]) and labels (uint8 [n]) as the next span.
 
     The span appears whole or not at all. Images and labels that are a span already are not added
-    a second time, so that a repeated call does no harm.
+    a second time, so that a repeated call does no harm. The names of the classes are kept with
+    them, so that later ones in another order are noticed.
     """
     from data import idx
 
@@ -135,6 +139,8 @@ def add(root: Path, images: "Bytes", labels: "Bytes") -> Added:
         incoming.mkdir(parents=True)
         idx.write(incoming / IMAGES_FILE, images)
         idx.write(incoming / LABELS_FILE, labels)
+        if classes:
+            write_whole(incoming / CLASSES_FILE, json.dumps(list(classes)))
 
     return _add(root, write, _same_files, len(images))
 

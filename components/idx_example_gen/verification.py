@@ -5,14 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from components.idx_example_gen.pictures import Looked, count_by_split, problems_with
 from components.idx_example_gen.problem import Problem, spans_to_blame
-from data import idx, splits
+from data import idx, spans, splits
 from data.layout import Layout, Pair, is_span, span_of
 from data.refusal import DataRefused
+from files.kept import read_kept
 
 _NAMED_POSITIONS = 5
+_CLASSES = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ def verify(
             continue
         misfits = _misfits(pair, images, numbers, class_count, max_pixels)
         problems += [Problem(pair.origin, misfit, is_misfit=True) for misfit in misfits]
+        renumbered = _renumbered(pair, labels)
+        problems += [Problem(pair.origin, sentence, is_misfit=True) for sentence in renumbered]
         if is_span(pair.origin):
             by_span[span_of(pair.origin)] += len(images)
         places = splits.split_of(pair.role, splits.digests(images))
@@ -133,4 +138,18 @@ def _misfits(
         yield (
             f"{pair.labels}: {wrong.size} labels outside 0 to {class_count - 1} "
             f"({shown}{', ...' if wrong.size > _NAMED_POSITIONS else ''})"
+        )
+
+
+def _renumbered(pair: Pair, labels: Sequence[str]) -> Iterator[str]:
+    """Says it where numbers stand for other classes now; a class may get another name, or come."""
+    known = read_kept(pair.labels.with_name(spans.CLASSES_FILE), _CLASSES.validate_json) or []
+    now = {name: number for number, name in enumerate(labels)}
+    moved = [name for number, name in enumerate(known) if now.get(name, number) != number]
+    if moved:
+        was = ", ".join(f"{known.index(name)} was {name}" for name in moved[:_NAMED_POSITIONS])
+        yield (
+            f"{pair.labels}: its numbers stand for other classes than when it was taken in ({was}):"
+            " keep that order in data.labels, with new classes at its end, or take the span out "
+            "and its images in anew"
         )

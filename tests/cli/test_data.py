@@ -52,6 +52,8 @@ def test_ingest_adds_the_next_span_once(workdir: Path, tmp_path: Path) -> None:
     assert _invoke("ingest", new, workdir=workdir).stdout.startswith("2 images are span 1 in ")
     again = json.loads(_invoke("ingest", new, "--json", workdir=workdir).stdout)
     assert (again["status"], again["span"]) == ("known", 1)
+    classes = json.loads((workdir / "data/spans/1" / spans.CLASSES_FILE).read_text())
+    assert (classes[0], classes[9]) == ("T-shirt/top", "Ankle boot")
 
 
 def test_ingest_takes_tf_records(workdir: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from components.idx_example_gen.verification import verify
-from data import idx
-from data.layout import resolve
+from data import idx, spans
+from data.layout import Layout, resolve
 from data.refusal import DataRefused
 
 
@@ -46,6 +46,47 @@ def test_labels_outside_the_vocabulary_are_refused(root: Path) -> None:
     idx.write(labels, wrong)
     with pytest.raises(DataRefused, match=f"{labels}: 2 labels outside 0 to 9 .10 at 3, 255 at 70"):
         verify(resolve(root, []), class_count=10, max_pixels=16)
+
+
+_KEPT = [
+    ["ant", "bee", "cat"],
+    ["ant", "bee", "cat", "asp"],
+    ["ant", "wasp", "cat"],
+]
+_MOVED = [
+    (["ant", "bear", "bee", "cat"], "1 was bee, 2 was cat"),
+    (["bee", "ant", "cat"], "0 was ant, 1 was bee"),
+    (["ant", "cat", "dog"], "2 was cat"),
+]
+
+
+def _numbered_span(root: Path) -> Layout:
+    images = np.random.default_rng(1).integers(0, 256, (30, 4, 4), np.uint8)
+    spans.add(root, images, np.ones(30, np.uint8), ["ant", "bee", "cat"])
+    for part, count in (("train", 200), ("t10k", 20)):
+        labels = (np.arange(count) % 3).astype(np.uint8)
+        idx.write(root / f"base/{part}-labels-idx1-ubyte.gz", labels)
+    return resolve(root, [1])
+
+
+@pytest.mark.parametrize("labels", _KEPT)
+def test_classes_may_come_at_the_end_and_get_other_names(root: Path, labels: list[str]) -> None:
+    assert verify(_numbered_span(root), len(labels), 16, labels=labels).by_span == {1: 30}
+
+
+@pytest.mark.parametrize(("labels", "moved"), _MOVED)
+def test_numbers_that_stand_for_other_classes_now_are_refused_and_no_trusted_span_blamed(
+    root: Path, labels: list[str], moved: str
+) -> None:
+    with pytest.raises(DataRefused, match=rf"other classes than .*\({moved}\)") as refused:
+        verify(_numbered_span(root), len(labels), 16, labels=labels)
+    assert refused.value.blamed_spans == []
+
+
+def test_a_damaged_list_of_classes_costs_what_it_held(root: Path) -> None:
+    layout = _numbered_span(root)
+    (root / "spans/1" / spans.CLASSES_FILE).write_text("[")
+    assert verify(layout, 3, 16, labels=["cat", "bee", "ant"]).by_span == {1: 30}
 
 
 def test_every_damaged_file_is_named_at_once(root: Path) -> None:
