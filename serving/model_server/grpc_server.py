@@ -119,9 +119,10 @@ class GrpcServer:
 
     def stop(self, grace_seconds: float) -> None:
         """Refuses new calls at once, returns when those in flight are answered or cancelled."""
+        stopped = self._server.stop(grace_seconds)
         if self._health:
             self._health.end()
-        self._server.stop(grace_seconds).wait()
+        stopped.wait()
 
     def _listen(self, address: str, credentials: Any | None) -> None:
         try:
