@@ -19,6 +19,7 @@ from data.sources import (
     SourceError,
     UrlSource,
 )
+from files.kept import set_aside
 from files.memory import FileMemory
 from files.whole import flush
 
@@ -194,5 +195,9 @@ def _accept(file: OfficialFile, staging: Path, destination: Path) -> bool:
     if not file.is_genuine(path):
         return False
     flush(path)
-    path.replace(destination / file.name)
+    target = destination / file.name
+    if target.exists():
+        # It may be somebody's own, under the name that the format gives it.
+        logger.warning("what was %s is kept as %s", target, set_aside(target).name)
+    path.replace(target)
     return True

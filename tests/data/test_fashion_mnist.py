@@ -114,7 +114,9 @@ def test_a_corrupt_file_is_refused_by_name_and_fetched_from_the_next_source(
     assert any("b.gz is corrupt" in line for line in lines())
 
 
-def test_a_file_that_became_corrupt_on_disk_is_fetched_again(tmp_path, folder, files, lines):
+def test_a_file_that_is_not_the_official_one_is_fetched_again_and_kept(
+    tmp_path, folder, files, lines
+):
     sources = [FolderSource(folder, "somewhere")]
     destination = tmp_path / "base"
     obtain(destination, files=files, sources=sources)
@@ -122,6 +124,13 @@ def test_a_file_that_became_corrupt_on_disk_is_fetched_again(tmp_path, folder, f
     obtain(destination, files=files, sources=sources)
     assert (destination / "b.gz").read_bytes() == (folder / "b.gz").read_bytes()
     assert any("b.gz is corrupt" in line for line in lines())
+    # It may have been the only copy of somebody's own data.
+    assert (destination / "b.gz.unreadable").read_bytes() == b"rotten"
+    assert sorted(path.name for path in destination.iterdir()) == [
+        "a.gz",
+        "b.gz",
+        "b.gz.unreadable",
+    ]
 
 
 def test_when_nothing_serves_every_reason_is_given(tmp_path, files):
