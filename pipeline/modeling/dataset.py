@@ -1,5 +1,6 @@
 """Transformed examples as tensors, and the order in which training sees them."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pipeline.settings.hyperparameters import Hyperparameters
 from serving.machine import usable_cpus
 
 _DECODE_BATCH = 1024
+_READ_BYTES = 1 << 20
 _EVALUATION_BATCH = 1000
 # Batches that wait for a step: more would hold large pictures by the gigabyte.
 _WAITING_BATCHES = 2
@@ -50,6 +52,23 @@ class LabelledImages:
         return lambda rows: tf.gather(images, rows)
 
 
+def digest_of(file_patterns: Sequence[str]) -> str:
+    """SHA-256 over the content of all files, in hexadecimal.
+
+    Where they are says nothing: folders are numbered anew when the metadata was removed.
+    """
+    digest = hashlib.sha256()
+    for path in _files(file_patterns):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            while part := file.read(_READ_BYTES):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+
+
 def load_split(
     file_patterns: Sequence[str],
     transform_output: tft.TFTransformOutput,
@@ -67,7 +86,7 @@ def load_split(
     Raises:
         ValueError: when the patterns match no example.
     """
-    files = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+    files = _files(file_patterns)
     raw_features = {
         name: spec
         for name, spec in transform_output.raw_feature_spec().items()

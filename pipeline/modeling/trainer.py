@@ -21,6 +21,7 @@ from pipeline.modeling.callbacks import EpochLog, SeedEpochs, StopWhenDiverged
 from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.dataset import (
     LabelledImages,
+    digest_of,
     image_batches,
     load_split,
     training_batches,
@@ -248,7 +249,7 @@ def _training_key(config: TrainerConfig, fn_args: FnArgs) -> str:
         config.hyperparameters.model_dump(mode="json"),
         fn_args.transform_graph_path,
         fn_args.base_model,
-        *fn_args.train_files,
+        digest_of(fn_args.train_files),
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -29,7 +29,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from pipeline.best_hyperparameters import decode, encode, with_tuned
 from pipeline.modeling.checkpoints import EpochCheckpoint
-from pipeline.modeling.dataset import LabelledImages, image_batches, load_split
+from pipeline.modeling.dataset import LabelledImages, digest_of, image_batches, load_split
 from pipeline.modeling.determinism import limit_threads
 from pipeline.modeling.features import CLASS_LABELS
 from pipeline.modeling.image_store import make_store
@@ -303,6 +303,6 @@ def _search_key(config: TunerConfig, fn_args: FnArgs) -> str:
         config.tuning.model_dump(mode="json", exclude={"minutes", "trials"}),
         fn_args.transform_graph_path,
         fn_args.base_model,
-        *fn_args.train_files,
+        digest_of([*fn_args.train_files, *fn_args.eval_files]),
     ]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,5 +1,7 @@
 """run_fn trains with what Tuner found, and begins with the served model if it is to."""
 
+import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.best_hyperparameters import encode
+from pipeline.modeling.checkpoints import EpochCheckpoint
 from pipeline.modeling.trainer import run_fn
 from pipeline.modeling.warm_start import exported_weights
 from pipeline.settings.hyperparameters import Hyperparameters, Precision
@@ -36,11 +39,13 @@ def train(examples: str, transform_graph: str, tmp_path_factory: pytest.TempPath
         hyperparameters: Hyperparameters,
         tuned: dict[str, Any] | None = None,
         base_model: Path | None = None,
+        folder: Path | None = None,
+        train_files: str = examples,
     ) -> tuple[Weights, Path]:
-        folder = tmp_path_factory.mktemp("trainer")
+        folder = folder or tmp_path_factory.mktemp("trainer")
         run_fn(
             FnArgs(
-                train_files=[examples],
+                train_files=[train_files],
                 eval_files=[examples],
                 transform_graph_path=transform_graph,
                 serving_model_dir=str(folder / "model"),
@@ -89,3 +94,32 @@ def test_a_warm_start_begins_with_the_weights_of_the_base_model(
     assert kernels
     for index in kernels:
         np.testing.assert_allclose(warm[index], weights[index], atol=1e-6)
+
+
+@pytest.mark.parametrize("other_images", [False, True])
+def test_a_training_resumes_on_the_same_images_and_not_on_others_at_their_place(
+    train: Train,
+    examples: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    other_images: bool,
+) -> None:
+    place = tmp_path / "examples.gz"
+    shutil.copy(examples, place)
+    two_epochs = TINY.model_copy(update={"epochs": 2})
+    keep = EpochCheckpoint.on_epoch_end
+
+    def keep_and_die(self: EpochCheckpoint, epoch: int, logs: dict | None = None) -> None:
+        keep(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpochCheckpoint, "on_epoch_end", keep_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            train(two_epochs, folder=tmp_path, train_files=f"{place}*")
+    if other_images:
+        place.write_bytes(gzip.compress(gzip.decompress(place.read_bytes()) * 2))
+
+    with caplog.at_level("INFO"):
+        train(two_epochs, folder=tmp_path, train_files=f"{place}*")
+    assert ("training resumes after epoch 1 of 2" in caplog.text) is not other_images
