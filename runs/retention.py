@@ -129,7 +129,9 @@ def clean(
         return _finished(Cleaning(), _recordings(recorded), dry_run=dry_run)
     runs = _newest_first(workdir / "runs")
     with _opened(connection) as store:
-        kept = _kept(runs, keep, serving_base) | (_newest_in(store, keep) if store else set())
+        # Settings of another model than one that was served from here may be in force.
+        bases = [serving_base, *(str(base) for base in (workdir / "serving").glob("*/"))]
+        kept = _kept(runs, keep, bases) | (_newest_in(store, keep) if store else set())
         doomed = _files(workdir, runs, kept, keep)
         outputs: list[Path] = []
         if store:
@@ -174,14 +176,14 @@ def _read(path: Path) -> _Run:
     return _Run(path, result.started_at.timestamp(), status.is_served or status.is_refusal)
 
 
-def _kept(runs: list[_Run], keep: int, serving_base: str) -> set[str]:
+def _kept(runs: list[_Run], keep: int, serving_bases: Collection[str]) -> set[str]:
     """Returns the runs that stay, as far as files tell.
 
     Accidents do not count against runs with a verdict: many of them in a row, such as a week
     without a network, leave the newest verdicts on record.
     """
     newest = runs[:keep] + [run for run in runs if run.has_verdict][:keep]
-    versions = VersionStore(serving_base).versions()
+    versions = [each for base in serving_bases for each in VersionStore(base).versions()]
     present = {each.record.run_id for each in versions if each.directory and each.record}
     return {run.path.stem for run in newest} | present
 

@@ -204,6 +204,17 @@ def test_runs_of_versions_that_are_there_stay_and_those_of_pruned_ones_go(days: 
     assert result_from_metadata(days.compiled(), run_id(1)).node("ServedModel")
 
 
+@pytest.mark.parametrize("serving", ["serving/fashion_mnist", "elsewhere"])
+def test_settings_of_another_model_remove_nothing_that_a_served_version_needs(
+    days: Days, serving: str
+) -> None:
+    for day in range(3):
+        days.record(day)
+    days.push(1, day=0)
+    retention.clean(days.workdir, str(days.workdir / serving), 1, None)
+    assert days.names("runs") == [f"{run_id(day)}.json" for day in (0, 2)]
+
+
 def test_what_a_kept_run_found_in_the_cache_stays(days: Days) -> None:
     days.run(0)
     days.new_data(1)
