@@ -7,6 +7,7 @@ costs nothing.
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -190,11 +191,13 @@ def _numbered(folder: Path) -> list[int]:
 
 
 def _all_numbered(folder: Path) -> list[int]:
-    return sorted(
-        int(path.name)
-        for path in folder.glob("[1-9]*")
-        if path.name.isdecimal() and path.name.isascii() and path.is_dir()
-    )
+    try:
+        # Not by `glob`, for which a folder that may not be read is an empty one.
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    plain = (path for path in paths if re.fullmatch("[1-9][0-9]*", path.name))
+    return sorted(int(path.name) for path in plain if path.is_dir())
 
 
 def _same_files(one: Path, other: Path) -> bool:

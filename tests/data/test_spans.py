@@ -1,5 +1,7 @@
 """Spans appear whole, and bad ones are left out until they are released."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -111,6 +113,26 @@ def test_naming_a_span_that_is_not_there_or_not_quarantined_is_an_error(root: Pa
 def test_a_root_without_spans_has_none(tmp_path: Path) -> None:
     assert spans.usable_spans(tmp_path / "absent") == []
     assert spans.usable_spans(tmp_path) == []
+
+
+def test_spans_that_cannot_be_listed_are_no_absent_spans(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may read everything, so that the system's own refusal cannot be had here.
+    def refuse(path: Path) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    for ask in (
+        spans.list_spans,
+        spans.list_incomplete,
+        lambda folder: list(spans.not_read(folder)),
+    ):
+        with pytest.raises(PermissionError):
+            ask(root / "spans")
+    with pytest.raises(PermissionError):
+        spans.choose(root)
 
 
 def test_asking_for_spans_imports_nothing_heavy() -> None:
