@@ -138,6 +138,9 @@ def _run_or_repeat(
     earlier = history.identical_run(config.runs_dir, result) if intact else None
     if earlier and not redo:
         history.repeat(earlier, result)
+        if result.blamed_spans:
+            # They were released, and are what they were: else no run went on without them.
+            settle_blame(config.data_root, config.runs_dir, result)
         return
     progress.phase("loading TensorFlow and TFX")
     # Takes seconds to import, which a run with nothing to do does not spend.

@@ -1,13 +1,18 @@
 """However a run ends, one sentence is on the terminal, and a result where one can be written."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data import spans
+from data.quarantine import quarantined, release
 from orchestration.local import sentence
+from pipeline.settings.paths import SAMPLE_DATA
 from tests.conftest import ROOT
 
 
@@ -44,6 +49,27 @@ def test_a_workdir_that_is_a_file_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"runner.py: cannot use {tmp_path}/var")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_span_that_is_released_as_it_was_is_refused_again_and_stops_no_later_run(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(SAMPLE_DATA, root)
+    span = spans.add(root, *(np.zeros(shape, np.uint8) for shape in ((40, 28, 28), (40,)))).span
+    (root / "spans" / str(span) / spans.LABELS_FILE).write_bytes(b"rotten")
+    arguments = ("--workdir", tmp_path / "var", "--set", f"data.root={root}", "--json")
+
+    first = json.loads(run(*arguments).stdout)
+    why = quarantined(root)[span].reason
+    release(root, span)
+    again = json.loads(run(*arguments).stdout)
+
+    assert (first["status"], first["blamed_spans"]) == ("data_refused", [span])
+    for known in ("status", "blamed_spans", "reasons"):
+        assert again[known] == first[known]
+    assert not again["nodes"]
+    assert quarantined(root)[span].reason == why
 
 
 @pytest.mark.parametrize(
