@@ -116,6 +116,7 @@ def ingest(
     from data import spans
     from data.checked import lay_out
     from data.ingest import UnknownForm, read_arrays, read_pictures
+    from data.quarantine import quarantined
     from data.refusal import DataRefused
     from orchestration.progress import Progress
     from orchestration.terminal import tensorflow_silent
@@ -149,6 +150,8 @@ def ingest(
         raise UsageError(str(error)) from None
     except DataRefused as refusal:
         _refuse(refusal, as_json)
+    if added.span in quarantined(root):
+        notes.append(f"It is quarantined: no run reads it until `data release {added.span}`.")
     sentence = (
         f"{count} images are span {added.span} in {root / 'spans'}."
         if added.is_new

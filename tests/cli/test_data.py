@@ -52,8 +52,22 @@ def test_ingest_adds_the_next_span_once(workdir: Path, tmp_path: Path) -> None:
     assert _invoke("ingest", new, workdir=workdir).stdout.startswith("2 images are span 1 in ")
     again = json.loads(_invoke("ingest", new, "--json", workdir=workdir).stdout)
     assert (again["status"], again["span"]) == ("known", 1)
+    assert again["notes"] == []
     classes = json.loads((workdir / "data/spans/1" / spans.CLASSES_FILE).read_text())
     assert (classes[0], classes[9]) == ("T-shirt/top", "Ankle boot")
+
+
+def test_ingest_says_so_where_the_images_are_a_span_that_no_run_reads(
+    workdir: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.npz"
+    np.savez(new, images=np.zeros((2, 28, 28), np.uint8), labels=np.array([0, 9], np.uint8))
+    _invoke("ingest", new, workdir=workdir)
+    quarantine(workdir / "data", 1, "the lens was dirty")
+    assert _invoke("ingest", new, workdir=workdir).stdout.splitlines() == [
+        "Nothing new: these 2 images are span 1 already.",
+        "It is quarantined: no run reads it until `data release 1`.",
+    ]
 
 
 def test_ingest_takes_tf_records(workdir: Path, tmp_path: Path) -> None:
