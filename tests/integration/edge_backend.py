@@ -41,7 +41,7 @@ class Front:
     def ask(self, body: str = "{}", **options: Any) -> requests.Response:
         if self.edge.certificate:
             options["verify"] = str(self.edge.certificate)
-        return requests.post(self.url, data=body, timeout=30, **options)
+        return requests.post(self.url, data=body, timeout=60, **options)
 
     def bearing(self, token: str) -> int:
         return self.ask(headers={"Authorization": f"Bearer {token}"}).status_code
@@ -59,7 +59,7 @@ def backend_running() -> Iterator[Backend]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             state.waiting += 1
-            state.may_answer.wait(30)
+            state.may_answer.wait(60)
             state.waiting -= 1
             self.send_response_only(200)
             self.send_header("X-Seen", self.headers.get("Authorization", "nothing"))

@@ -158,7 +158,7 @@ def clients(stage: Stage, count: int = 4, people: int = 1000) -> Iterator[Answer
             who = {"X-Client-Id": f"person-{turn % people}"}
             try:
                 body = dice.choice(requests_)
-                answer = session.post(stage.url(), data=body, headers=who, timeout=30)
+                answer = session.post(stage.url(), data=body, headers=who, timeout=60)
                 variant, text = answer.headers.get("X-Variant", ""), answer.text
                 good = answer.status_code == 200
                 best = answer.json()["results"][0][0][0] if good else ""

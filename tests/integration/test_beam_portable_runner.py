@@ -69,7 +69,7 @@ def beam_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BeamServ
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait(30)
+            process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_requests_and_answers_pass_through_with_an_id_that_the_log_has_too(stage
     assert answer.status_code == 200
     assert answer.headers["X-Request-Id"] == "mine-1"
     assert answer.json()["results"][0][0][0] == "black"
-    wait_until(lambda: any(each.request_id == "mine-1" for each in read_access(stage.log)), 10)
+    wait_until(lambda: any(each.request_id == "mine-1" for each in read_access(stage.log)))
     [access] = [each for each in read_access(stage.log) if each.request_id == "mine-1"]
     assert (access.model, access.variant, access.status) == (MODEL, "stable", 200)
     assert 0 < (access.server_seconds or 0) <= access.seconds + 0.001
@@ -55,7 +55,7 @@ def test_requests_and_answers_pass_through_with_an_id_that_the_log_has_too(stage
 def test_the_access_log_knows_no_address_no_header_and_no_query(stage: Stage) -> None:
     headers = {"X-Client-Id": "alice", "User-Agent": "phone"}
     requests.post(stage.url() + "?user=alice", data=BODY, headers=headers)
-    wait_until(lambda: stage.log.exists() and bool(stage.log.read_text()), 10)
+    wait_until(lambda: stage.log.exists() and bool(stage.log.read_text()))
     log = stage.log.read_text()
     assert not any(word in log for word in ("alice", "phone", "127.0.0.1"))
     assert all(json.loads(line) for line in log.splitlines())
@@ -76,10 +76,10 @@ def test_grpc_passes_and_its_reload_call_does_not(stage: Stage) -> None:
         service = model_service_pb2_grpc.ModelServiceStub(channel)
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = MODEL
-        assert service.GetModelStatus(request, timeout=10).model_version_status
+        assert service.GetModelStatus(request, timeout=60).model_version_status
         with pytest.raises(grpc.RpcError) as refused:
             service.HandleReloadConfigRequest(
-                model_management_pb2.ReloadConfigRequest(), timeout=10
+                model_management_pb2.ReloadConfigRequest(), timeout=60
             )
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
@@ -101,7 +101,7 @@ def test_an_edge_alone_stands_in_front_of_a_server_elsewhere(stage: Stage, tmp_p
         assert (answer.status_code, answer.headers["X-Variant"]) == (200, "stable")
     finally:
         edge.send_signal(signal.SIGTERM)
-        assert edge.wait(30) == 0
+        assert edge.wait(60) == 0
     assert len(list(read_access(tmp_path / "edge" / "access.log"))) == 1
 
 
@@ -118,11 +118,11 @@ def test_nginx_that_is_killed_comes_back(stage: Stage) -> None:
     def answers() -> bool:
         try:
             return requests.post(stage.url(), data=BODY, timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
-    wait_until(is_another, 20)
-    wait_until(answers, 20)
+    wait_until(is_another)
+    wait_until(answers)
 
 
 def test_a_client_stays_with_its_variant_and_growing_only_adds_clients(stage: Stage) -> None:
@@ -164,7 +164,7 @@ def test_a_canary_outlives_a_kill_that_leaves_nothing_behind_and_an_abort_rolls_
         found = subprocess.run(["pgrep", "-f", str(stage.workdir)], capture_output=True)
         return found.returncode == 1
 
-    wait_until(is_gone, 20)
+    wait_until(is_gone)
     for bucket in stage.trial.routes.canary.iterdir():
         bucket.unlink()
     stage.start()

@@ -67,9 +67,9 @@ def test_tokens_are_asked_for_and_do_not_reach_the_server(start: Start, tmp_path
         assert front.bearing(TOKENS[0].lower()) == 401
         assert front.bearing(TOKENS[0] + "x") == 401
         tokens.write_text(f"{TOKENS[1]}\n")
-        wait_until(lambda: front.bearing(TOKENS[1]) == 200, 10)
+        wait_until(lambda: front.bearing(TOKENS[1]) == 200)
         # A worker of before may take one more connection.
-        wait_until(lambda: front.bearing(TOKENS[0]) == 401, 10)
+        wait_until(lambda: front.bearing(TOKENS[0]) == 401)
 
 
 def test_passwords_are_asked_for_and_a_broken_file_of_them_changes_nothing(
@@ -85,11 +85,11 @@ def test_passwords_are_asked_for_and_a_broken_file_of_them_changes_nothing(
         for broken in (lambda: passwords.write_text("no password\n"), passwords.unlink):
             front.said.truncate(0)
             broken()
-            wait_until(lambda: "stays in force" in front.said.getvalue(), 10)
+            wait_until(lambda: "stays in force" in front.said.getvalue())
             assert front.ask(auth=("ann", "one")).status_code == 200
         htpasswd(passwords, "ann", "two")
-        wait_until(lambda: front.ask(auth=("ann", "two")).status_code == 200, 10)
-        wait_until(lambda: front.ask(auth=("ann", "one")).status_code == 401, 10)
+        wait_until(lambda: front.ask(auth=("ann", "two")).status_code == 200)
+        wait_until(lambda: front.ask(auth=("ann", "one")).status_code == 401)
 
 
 def test_a_certificate_is_renewed_while_requests_are_answered_and_a_broken_one_is_not_taken(
@@ -104,7 +104,7 @@ def test_a_certificate_is_renewed_while_requests_are_answered_and_a_broken_one_i
         first = shown()
         assert ssl.PEM_cert_to_DER_cert(first) == ssl.PEM_cert_to_DER_cert(certificate.read_text())
         key.write_text("no key")
-        wait_until(lambda: "stays in force" in front.said.getvalue(), 10)
+        wait_until(lambda: "stays in force" in front.said.getvalue())
         [line] = front.said.getvalue().splitlines()
         assert str(key) in line
         assert shown() == first
@@ -123,7 +123,7 @@ def test_a_certificate_is_renewed_while_requests_are_answered_and_a_broken_one_i
         try:
             certify(tmp_path)
             renewed = ssl.PEM_cert_to_DER_cert(certificate.read_text())
-            wait_until(lambda: ssl.PEM_cert_to_DER_cert(shown()) == renewed, 10)
+            wait_until(lambda: ssl.PEM_cert_to_DER_cert(shown()) == renewed)
         finally:
             stopping.set()
             asking.join()
@@ -137,10 +137,10 @@ def test_what_was_in_force_is_in_force_when_nginx_is_started_again(
     with start(certificate=certificate, key=key) as front:
         first = ssl.get_server_certificate(("127.0.0.1", front.edge.port))
         certificate.write_text("no certificate")
-        wait_until(lambda: "stays in force" in front.said.getvalue(), 10)
+        wait_until(lambda: "stays in force" in front.said.getvalue())
         pid = (front.edge.folder / "nginx.pid").read_text().strip()
         subprocess.run(["kill", pid], check=True)
-        wait_until(lambda: "starting it again" in front.said.getvalue(), 10)
+        wait_until(lambda: "starting it again" in front.said.getvalue())
 
         def is_back() -> bool:
             try:
@@ -148,7 +148,7 @@ def test_what_was_in_force_is_in_force_when_nginx_is_started_again(
             except OSError:
                 return False
 
-        wait_until(is_back, 20)
+        wait_until(is_back)
 
 
 def test_an_address_has_so_many_requests_a_second(start: Start) -> None:
@@ -161,7 +161,7 @@ def test_an_address_has_so_many_requests_answered_at_once(start: Start, backend:
         backend.may_answer.clear()
         try:
             waiting = [pool.submit(front.ask) for _ in range(3)]
-            wait_until(lambda: backend.waiting == 3, 10)
+            wait_until(lambda: backend.waiting == 3)
             assert [front.ask().status_code for _ in range(2)] == [429, 429]
         finally:
             backend.may_answer.set()

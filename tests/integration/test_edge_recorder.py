@@ -117,7 +117,7 @@ def test_when_the_trouble_is_over_it_records_again(stage: Stage) -> None:
         requests.post(stage.url(), data=bodies(1)[0])
         return bool(newest(recorded(stage), MODEL))
 
-    wait_until(is_recorded, 40)
+    wait_until(is_recorded)
 
 
 def test_it_ends_with_the_server(stage: Stage) -> None:
@@ -125,4 +125,4 @@ def test_it_ends_with_the_server(stage: Stage) -> None:
     assert recorder is not None
     assert stage.process is not None
     os.kill(stage.process.pid, signal.SIGTERM)
-    wait_until(lambda: not recorder.is_running(), 30)
+    wait_until(lambda: not recorder.is_running())

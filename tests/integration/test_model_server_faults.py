@@ -27,7 +27,7 @@ THREADS = ("manager", "source", "load", "batch", "grpc")
 SPARED = (threading.__file__, "/logging/", "/contextlib.py", "/concurrent/futures/", "/grpc/")
 SPARED_CALLEES = ("__enter__", "__exit__", "_release", "_Places.give_back")
 KINDS = (RuntimeError, MemoryError, OSError, RecursionError, GeneratorExit)
-SECONDS = 30
+SECONDS = 60
 
 
 class Site(NamedTuple):

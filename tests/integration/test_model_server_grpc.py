@@ -30,7 +30,7 @@ def channel(conformance_server: Any) -> Iterator[grpc.Channel]:
 
 def call(channel: grpc.Channel, method: str, request: bytes, **options: Any) -> bytes:
     answer: bytes = channel.unary_unary(f"/tensorflow.serving.{method}")(
-        request, timeout=30, **options
+        request, timeout=60, **options
     )
     return answer
 
@@ -101,7 +101,7 @@ def test_a_request_of_many_megabytes_is_answered(conformance_server: Any) -> Non
 
 def test_metrics_count_grpc_requests(channel: grpc.Channel, conformance_server: Any) -> None:
     def counted() -> int:
-        page = requests.get(f"{conformance_server.url}/monitoring/prometheus/metrics", timeout=10)
+        page = requests.get(f"{conformance_server.url}/monitoring/prometheus/metrics", timeout=60)
         labels = 'model_name="fashion",API="Classify",entrypoint="GRPC"'
         start = f":tensorflow:serving:request_latency_count{{{labels}}} "
         lines = [line for line in page.text.splitlines() if line.startswith(start)]

@@ -170,7 +170,7 @@ def fuzz(server: Any, count: int, seed: int = SEED) -> dict[str, int]:
             )
             if number % CHECK_EVERY == 0:
                 answer = channel.unary_unary(method_of(golden))(
-                    base64.b64decode(golden["request_base64"]), timeout=30
+                    base64.b64decode(golden["request_base64"]), timeout=60
                 )
                 assert answer == base64.b64decode(golden["response_base64"])
     assert server.process.poll() is None

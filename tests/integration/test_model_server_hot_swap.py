@@ -65,14 +65,14 @@ def publish(base_path: Path, tmp_path: Path) -> Publish:
 
 def rest_predict(session: requests.Session, url: str) -> tuple[int, float]:
     """The version that must have answered, and the answer."""
-    answer = session.post(f"{url}/v1/models/half:predict", json={"instances": [1.0]}, timeout=30)
+    answer = session.post(f"{url}/v1/models/half:predict", json={"instances": [1.0]}, timeout=60)
     assert answer.status_code == 200, answer.text
     [value] = answer.json()["predictions"]
     return round(value - 0.5), value
 
 
 def grpc_predict(stub: Any, request: Any) -> tuple[int, float]:
-    answer = stub.Predict(request, timeout=30)
+    answer = stub.Predict(request, timeout=60)
     return answer.model_spec.version.value, answer.outputs["y"].float_val[0]
 
 
@@ -114,7 +114,7 @@ def ask(
 def wait_until_served(server: Any, version: int) -> None:
     deadline = time.monotonic() + 60
     while True:
-        answer = requests.get(f"{server.url}/v1/models/half", timeout=30).json()
+        answer = requests.get(f"{server.url}/v1/models/half", timeout=60).json()
         states = {
             int(item["version"]): (item["state"], item["status"]["error_code"])
             for item in answer["model_version_status"]

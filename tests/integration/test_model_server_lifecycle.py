@@ -77,19 +77,19 @@ def test_the_recorded_life_of_a_model_is_lived_again(
         "--load_retry_interval_micros=1000000",
     )
     first, *steps, ending = RECORDED
-    before = follow(server, final_status(first, base), patience=10)[-1]
+    before = follow(server, final_status(first, base), patience=60)[-1]
     assert [step["step"] for step in steps] == list(STEPS)
     for step in steps:
         STEPS[step["step"]](base)
         wanted = final_status(step, base)
-        seen = follow(server, wanted, patience=30, stay=POLLS if wanted == before else 0)
+        seen = follow(server, wanted, patience=60, stay=POLLS if wanted == before else 0)
         check_transitions(step, before, seen)
         before = seen[-1]
     assert server.stop() == ending["exit_code_on_SIGTERM"]
 
 
 def status(server: Any) -> Status:
-    answer = requests.get(f"{server.url}/v1/models/half", timeout=10)
+    answer = requests.get(f"{server.url}/v1/models/half", timeout=60)
     return [
         (
             item["version"],

@@ -153,7 +153,7 @@ def test_the_model_config_file_is_polled(start_model_server: Any, tmp_path: Path
 
     def predict(path: str) -> requests.Response:
         return requests.post(
-            f"{server.url}/v1/models/{path}:predict", json={"instances": [1.0]}, timeout=30
+            f"{server.url}/v1/models/{path}:predict", json={"instances": [1.0]}, timeout=60
         )
 
     assert predict("first").json() == {"predictions": [3.5]}
@@ -187,7 +187,7 @@ def test_a_call_past_its_deadline_gives_its_place_back(
     with pytest.raises(grpc.RpcError) as refusal:
         grpc_count(server, 2**62, timeout=0.5)
     assert refusal.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    eventually(lambda: answers(lambda: grpc_count(server, 3) == 3), 30)
+    eventually(lambda: answers(lambda: grpc_count(server, 3) == 3))
 
 
 def answers(call: Callable[[], bool]) -> bool:
@@ -215,11 +215,11 @@ def test_reloads_have_an_address_of_their_own(start_model_server: Any) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         with pytest.raises(grpc.RpcError) as refusal:
-            stub.HandleReloadConfigRequest(request, timeout=30)
+            stub.HandleReloadConfigRequest(request, timeout=60)
         assert refusal.value.code() == grpc.StatusCode.PERMISSION_DENIED
     with grpc.insecure_channel(address) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        assert stub.HandleReloadConfigRequest(request, timeout=30).status.error_code == 0
+        assert stub.HandleReloadConfigRequest(request, timeout=60).status.error_code == 0
 
 
 def test_a_server_that_never_looks_for_versions_starts_all_the_same(
@@ -231,12 +231,12 @@ def test_a_server_that_never_looks_for_versions_starts_all_the_same(
         "--file_system_poll_wait_seconds=-1",
         "--enable_grpc_healthcheck_service",
     )
-    assert requests.get(f"{server.url}/v1/models/m", timeout=30).status_code == 404
+    assert requests.get(f"{server.url}/v1/models/m", timeout=60).status_code == 404
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     with grpc.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
     assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 

@@ -57,7 +57,7 @@ def start(gate: threading.Event, entered: threading.Event) -> Iterator[StartGrpc
 
     def echo(request: bytes) -> Echo:
         entered.set()
-        assert gate.wait(30)
+        assert gate.wait(60)
         if request == b"bug":
             raise ZeroDivisionError("a bug")
         if request == b"refuse":
@@ -79,7 +79,7 @@ def start(gate: threading.Event, entered: threading.Event) -> Iterator[StartGrpc
         server.stop(0)
 
 
-def echo(channel: grpc.Channel, request: bytes = b"hello", timeout: float | None = 30) -> bytes:
+def echo(channel: grpc.Channel, request: bytes = b"hello", timeout: float | None = 60) -> bytes:
     answer: bytes = channel.unary_unary("/test/Echo")(request, timeout=timeout)
     return answer
 
@@ -164,11 +164,11 @@ def test_calls_without_a_message_hold_up_no_other(channel: grpc.Channel) -> None
     silence = threading.Event()
 
     def silent() -> Iterator[bytes]:
-        silence.wait(60)
+        silence.wait(120)
         yield from ()
 
-    calls = [channel.stream_unary("/test/Echo").future(silent(), timeout=60) for _ in range(40)]
-    assert [echo(channel, timeout=20) for _ in range(20)] == [b"hello"] * 20
+    calls = [channel.stream_unary("/test/Echo").future(silent(), timeout=120) for _ in range(40)]
+    assert [echo(channel, timeout=60) for _ in range(20)] == [b"hello"] * 20
     silence.set()
     for call in calls:
         error = call.exception()
@@ -183,12 +183,12 @@ def test_open_reflection_streams_hold_up_no_call(channel: grpc.Channel) -> None:
     silence = threading.Event()
 
     def silent() -> Iterator[Any]:
-        silence.wait(60)
+        silence.wait(120)
         yield from ()
 
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    streams = [stub.ServerReflectionInfo(silent(), timeout=60) for _ in range(40)]
-    assert [echo(channel, timeout=20) for _ in range(20)] == [b"hello"] * 20
+    streams = [stub.ServerReflectionInfo(silent(), timeout=120) for _ in range(40)]
+    assert [echo(channel, timeout=60) for _ in range(20)] == [b"hello"] * 20
     silence.set()
     assert [list(stream) for stream in streams] == [[]] * 40
 
@@ -203,7 +203,7 @@ def test_a_call_given_up_while_it_waited_is_never_answered(
 
     def slow(request: bytes) -> Echo:
         entered.set()
-        assert gate.wait(30)
+        assert gate.wait(60)
         answered.append(request)
         return Echo(request)
 
@@ -216,13 +216,13 @@ def test_a_call_given_up_while_it_waited_is_never_answered(
     gate.clear()
     with grpc.insecure_channel(address) as channel, ThreadPoolExecutor(1) as pool:
         first = pool.submit(echo, channel, b"first")
-        assert entered.wait(30)
+        assert entered.wait(60)
         call = channel.unary_unary("/test/Echo").future(b"given up")
         time.sleep(0.5)
         call.cancel()
         time.sleep(0.5)  # Nothing tells when the server has noticed.
         gate.set()
-        assert first.result(30) == b"first"
+        assert first.result(60) == b"first"
         assert echo(channel, b"last") == b"last"
     server.stop(0)
     assert answered == [b"first", b"last"]
@@ -245,14 +245,14 @@ def test_a_call_given_up_before_it_had_a_thread_leaves_no_error_in_the_log(
     ):
         # There are two threads: one answers, one waits for its place.
         first = [pool.submit(echo, channel) for _ in range(2)]
-        assert entered.wait(30)
+        assert entered.wait(60)
         given_up = [channel.unary_unary("/test/Echo").future(b"given up") for _ in range(5)]
         time.sleep(0.5)
         for call in given_up:
             call.cancel()
         time.sleep(0.5)  # Nothing tells when the server has noticed.
         gate.set()
-        assert [call.result(30) for call in first] == [b"hello"] * 2
+        assert [call.result(60) for call in first] == [b"hello"] * 2
         assert echo(channel, b"last") == b"last"
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
@@ -295,9 +295,9 @@ def test_a_message_past_the_bound_is_refused_as_it_was_before_it_was_packed(
     start(socket_path=str(tmp_path / "grpc.sock"), max_message_bytes=1 << 20)
     with grpc.insecure_channel(f"unix:{tmp_path}/grpc.sock") as channel:
         call = channel.unary_unary("/test/Echo")
-        assert call(bytes(1 << 20), timeout=30, compression=packed) == bytes(1 << 20)
+        assert call(bytes(1 << 20), timeout=60, compression=packed) == bytes(1 << 20)
         with pytest.raises(grpc.RpcError, match="larger than max") as refusal:
-            call(bytes((1 << 20) + 1), timeout=30, compression=packed)
+            call(bytes((1 << 20) + 1), timeout=60, compression=packed)
     assert refusal.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -344,11 +344,11 @@ def test_a_stop_lets_calls_in_flight_finish(
         ThreadPoolExecutor(2) as pool,
     ):
         call = pool.submit(echo, channel, b"last")
-        assert entered.wait(30)
+        assert entered.wait(60)
         stopped = pool.submit(server.stop, 30)
         gate.set()
-        stopped.result(30)
-        assert call.result(30) == b"last"
+        stopped.result(60)
+        assert call.result(60) == b"last"
 
 
 def test_health_is_served_if_asked_for(start: StartGrpc, tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_health_is_served_if_asked_for(start: StartGrpc, tmp_path: Path) -> None
     with grpc.insecure_channel(f"unix:{tmp_path}/health.sock") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for service in ("", "ModelService", "PredictionService"):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -372,9 +372,9 @@ def test_health_follows_what_the_server_says_of_its_models(
         stub = health_pb2_grpc.HealthStub(channel)
         for is_serving in (False, True):
             server.set_serving(is_serving)
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
             assert (answer.status == health_pb2.HealthCheckResponse.SERVING) == is_serving
-        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         server.set_serving(False)
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -478,7 +478,7 @@ def test_without_the_flag_there_is_no_health_service(channel: grpc.Channel) -> N
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     with pytest.raises(grpc.RpcError) as refusal:
-        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
     assert refusal.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 

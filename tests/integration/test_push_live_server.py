@@ -100,7 +100,7 @@ class Clients:
 
     def _over_grpc(self, address: str, request: predict_pb2.PredictRequest) -> Callable[[], str]:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(address))
-        return lambda: stub.Predict(request, timeout=30).outputs["label"].string_val[0].decode()
+        return lambda: stub.Predict(request, timeout=60).outputs["label"].string_val[0].decode()
 
     def _over_rest(self, url: str) -> Callable[[], str]:
         session = requests.Session()
@@ -110,7 +110,7 @@ class Clients:
         }
 
         def ask() -> str:
-            response = session.post(url, json=body, timeout=30)
+            response = session.post(url, json=body, timeout=60)
             if response.status_code != 200:
                 raise requests.HTTPError(f"{response.status_code} {response.text[:300]}")
             return str(response.json()["predictions"][0]["label"])

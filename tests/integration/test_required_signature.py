@@ -32,7 +32,7 @@ def model_with(tmp_path: Path, content: str) -> Path:
 
 
 def status(url: str) -> dict[int, tuple[str, str]]:
-    answer = requests.get(f"{url}/v1/models/half_plus", timeout=10).json()
+    answer = requests.get(f"{url}/v1/models/half_plus", timeout=60).json()
     found = answer["model_version_status"]
     return {int(v["version"]): (v["state"], v["status"]["error_message"]) for v in found}
 
@@ -47,7 +47,7 @@ def wait_for(url: str, version: int, state: str) -> str:
 
 def answers(url: str) -> bool:
     body = json.dumps({"instances": [1.0]})
-    return requests.post(f"{url}/v1/models/half_plus:predict", data=body, timeout=10).ok
+    return requests.post(f"{url}/v1/models/half_plus:predict", data=body, timeout=60).ok
 
 
 def test_versions_that_do_not_verify_end_and_the_good_one_before_them_is_served(

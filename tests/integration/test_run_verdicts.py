@@ -249,7 +249,7 @@ def test_an_interrupted_run_leaves_no_process_and_the_next_one_goes_on(
         assert any("Transform: running" in line for line in process.stderr)
         time.sleep(0.2)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert RunResult.model_validate_json(output).status is Status.INTERRUPTED
     group = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True)

@@ -291,7 +291,7 @@ def test_sigterm_ends_it_and_all_that_it_started(served: Served) -> None:
     served.process.send_signal(signal.SIGTERM)
 
     assert served.process.wait(60) == 0
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
 
 

@@ -28,7 +28,7 @@ class OwnAnswers:
     def over_grpc(self, request: Any) -> dict[str, np.ndarray]:
         call = self.calls[id(request)]
         if self.barrier:
-            self.barrier.wait(10)
+            self.barrier.wait(60)
         if failure := self.failures.get(call.signature):
             raise failure
         return self._model.answer(call)
@@ -106,7 +106,7 @@ def test_whoever_gives_up_does_not_wait_for_calls_that_hang(
     def over_grpc(request: Any) -> dict[str, np.ndarray]:
         if answers.calls[id(request)].signature == first:
             raise NoAnswerError("UNAVAILABLE: gone")
-        if has_given_up.wait(20):
+        if has_given_up.wait(60):
             ended.set()
         raise NoAnswerError("UNAVAILABLE: stopped")
 
@@ -114,4 +114,4 @@ def test_whoever_gives_up_does_not_wait_for_calls_that_hang(
     with pytest.raises(MissedOnceError):
         made.ask_all(client(answers))
     has_given_up.set()
-    assert ended.wait(20)
+    assert ended.wait(60)

@@ -97,7 +97,7 @@ def test_nor_is_an_answer_that_comes_byte_by_byte(
     posts = iter([[begin, *[drop] * 1_000]] * 3)
     with (
         raw_server([STATUS + SAID], pause=0.05, posts=posts) as server,
-        ends_within(10),
+        ends_within(30),
         pytest.raises(LiveServerSilentError, match="no answer from"),
     ):
         check_live_server(server, "m", 7, model, 5.0)

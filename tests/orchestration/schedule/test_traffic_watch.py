@@ -38,7 +38,7 @@ def schedule(tmp_path: Path) -> Callable[[int], tuple[ModelSchedule, FakeClock]]
 
 def reported(schedule: ModelSchedule, folder: Path, times: int) -> None:
     """Gives the schedule turns until so many reports have been made and seen."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         schedule.turn()
         assert schedule._traffic

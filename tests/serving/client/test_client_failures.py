@@ -117,7 +117,7 @@ def test_a_server_that_hangs_up_is_unavailable(serve: Serve) -> None:
 
 @pytest.mark.parametrize("part", DRIPS)
 def test_a_server_that_sends_byte_by_byte_does_not_get_more_time(part: str) -> None:
-    with dripping(*DRIPS[part]) as server, ends_within(5), pytest.raises(TimeoutExceededError):
+    with dripping(*DRIPS[part]) as server, ends_within(30), pytest.raises(TimeoutExceededError):
         RestClient(server, "m", timeout=0.3, retries=ONCE).status()
 
 
@@ -134,7 +134,7 @@ def test_nor_does_one_that_does_so_within_tls(serve: Serve, certificates: Certif
     client = RestClient(
         f"https://{serve(drip, tls=context)}", "m", timeout=0.5, retries=ONCE, tls=tls
     )
-    with ends_within(5), pytest.raises(TimeoutExceededError):
+    with ends_within(30), pytest.raises(TimeoutExceededError):
         client.status()
 
 

@@ -336,7 +336,7 @@ def test_a_server_that_answers_byte_by_byte_is_not_waited_for(
     new = push()
     with (
         dripping(*DRIPS[part]) as server,
-        ends_within(5),
+        ends_within(30),
         pytest.raises(CanaryError, match="no answer from"),
     ):
         replace(trial, server=server).begin(new, 10)

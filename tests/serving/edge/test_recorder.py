@@ -32,7 +32,7 @@ def test_copies_come_in_whole_however_they_are_cut() -> None:
     receive(port, backlog)
     head = b"POST /m HTTP/1.1\r\nX-Verb: predict\r\nX-Variant: canary\r\nX-Request-Id: 7\r\n"
     request = head + b"X-Time: 12.5\r\nContent-Length: 5\r\n\r\nhello"
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         for place in range(len(request)):
             connection.sendall(request[place : place + 1])
         connection.sendall(request * 2)
@@ -45,7 +45,7 @@ def test_copies_come_in_whole_however_they_are_cut() -> None:
 def test_what_is_no_copy_ends_its_connection() -> None:
     backlog, [port] = Backlog(), free_ports(1)
     receive(port, backlog)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n")
         assert connection.recv(100) == b""
 

@@ -34,7 +34,7 @@ class HalfPlus:
 
     def run(self, step: Step, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         [x] = values
         self.sizes.append(len(x))
         self.inputs.append(x)
@@ -77,7 +77,7 @@ def together(model: HalfPlus, runner: BatchingRunner, requests: Sequence[np.ndar
     model.entered.clear()
     with ThreadPoolExecutor(len(requests) + 1) as pool:
         first = pool.submit(runner.run, STEP, [np.float32([0])])
-        assert model.entered.wait(10)
+        assert model.entered.wait(60)
         futures = [pool.submit(runner.run, STEP, [request]) for request in requests]
         queued = runner._scheduler._queues
         while sum(
@@ -85,8 +85,8 @@ def together(model: HalfPlus, runner: BatchingRunner, requests: Sequence[np.ndar
         ) + sum(future.done() for future in futures) < len(requests):
             pass
         model.gate.set()
-        first.result(10)
-        return [future.exception(10) or future.result(10)[0].tolist() for future in futures]
+        first.result(60)
+        return [future.exception(60) or future.result(60)[0].tolist() for future in futures]
 
 
 def test_concurrent_requests_are_one_run(
@@ -151,7 +151,7 @@ def test_a_batch_may_be_told_to_wait_for_longer_than_a_thread_can(
         first = pool.submit(runner.run, STEP, [np.float32([1])])
         time.sleep(0.3)
         second = pool.submit(runner.run, STEP, [np.float32([3])])
-        assert [*first.result(30)[0], *second.result(30)[0]] == [2.5, 3.5]
+        assert [*first.result(60)[0], *second.result(60)[0]] == [2.5, 3.5]
     assert caplog.records == []
 
 

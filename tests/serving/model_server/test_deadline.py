@@ -106,7 +106,7 @@ class Gated:
 
     def run(self, step: Step, values: Any) -> list[np.ndarray]:
         self.entered.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         self.ran.append((values[0].tolist(), deadline.current()))
         return [values[0]]
 
@@ -137,12 +137,12 @@ def test_a_task_that_expires_in_the_queue_is_never_run(
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(run, batching, 1)
-        assert gated.entered.wait(30)
+        assert gated.entered.wait(60)
         with pytest.raises(ServingError) as refusal:
             run(batching, 2, time.monotonic() + 0.1)
         assert refusal.value.code == Code.DEADLINE_EXCEEDED
         gated.gate.set()
-        first.result(30)
+        first.result(60)
         run(batching, 3)
     assert [values for values, _ in gated.ran] == [[1], [3]]
 
@@ -153,10 +153,10 @@ def test_a_batch_runs_until_the_last_of_its_deadlines(
     late = time.monotonic() + 60
     with ThreadPoolExecutor(3) as pool:
         calls = [pool.submit(run, batching, 1)]
-        assert gated.entered.wait(30)
+        assert gated.entered.wait(60)
         calls += [pool.submit(run, batching, 2, moment) for moment in (late - 1, late)]
         while sum(len(batch.tasks) for [batch] in list(batching._scheduler._queues.values())) < 2:
             pass
         gated.gate.set()
-        assert [len(call.result(30)) for call in calls] == [1, 1, 1]
+        assert [len(call.result(60)) for call in calls] == [1, 1, 1]
     assert gated.ran == [([1], None), ([2, 2], late)]

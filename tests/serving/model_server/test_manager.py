@@ -40,7 +40,7 @@ class FakeLoader:
             raise ServingError(Code.NOT_FOUND, f"no {path}")
         if version in self.refused:
             raise VersionRefusedError(Code.FAILED_PRECONDITION, f"{path} is refused")
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         self.loaded[version] = FakeServable(version)
         return self.loaded[version]
 
@@ -89,7 +89,7 @@ def aspire(manager: Manager, *versions: int) -> None:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -230,11 +230,11 @@ def test_a_version_that_takes_long_to_close_costs_no_processor(
 
     def close() -> None:
         closing.set()
-        gate.wait(10)
+        gate.wait(60)
 
     monkeypatch.setattr(loader.loaded[1], "close", close)
     aspire(manager, 2)
-    assert closing.wait(10)
+    assert closing.wait(60)
     turns = []
     take_turn = manager._take_turn
     monkeypatch.setattr(manager, "_take_turn", lambda: (turns.append(1), take_turn()))

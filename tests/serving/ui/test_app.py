@@ -78,7 +78,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def begin_upload(port: int) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), timeout=30)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
     client.sendall(b"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
     return client
 
@@ -95,7 +95,7 @@ def test_pictures_wait_for_a_place_and_are_answered_when_slower_ones_were_let_go
 ) -> None:
     with begin_upload(port), begin_upload(port):
         started = time.monotonic()
-        answer = requests.post(f"http://127.0.0.1:{port}/api/classify", b"no picture", timeout=30)
+        answer = requests.post(f"http://127.0.0.1:{port}/api/classify", b"no picture", timeout=60)
     assert answer.status_code == 415
     assert time.monotonic() - started > 1.0
 
@@ -104,13 +104,13 @@ def test_a_client_that_leaves_in_mid_picture_makes_no_noise(
     port: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     begin_upload(port).close()
-    answer = requests.post(f"http://127.0.0.1:{port}/api/classify", b"no picture", timeout=30)
+    answer = requests.post(f"http://127.0.0.1:{port}/api/classify", b"no picture", timeout=60)
     assert answer.status_code == 415
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_head_without_end_is_refused(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)
         assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
 
@@ -135,7 +135,7 @@ def test_no_more_pictures_are_held_than_there_are_places(
     with ui_server("127.0.0.1", port, "http://127.0.0.1:1", "fashion_mnist", slow):
         url = f"http://127.0.0.1:{port}/api/classify"
         clients = [
-            threading.Thread(target=requests.post, args=(url, b"x"), kwargs={"timeout": 30})
+            threading.Thread(target=requests.post, args=(url, b"x"), kwargs={"timeout": 60})
             for _ in range(12)
         ]
         for client in clients:
