@@ -45,6 +45,36 @@ def counting_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+@pytest.fixture(scope="module")
+def gated_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that notes who asks, as a file `asked-<limit>`, and answers once there is `open`."""
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("gated")
+
+    def is_open(turn: tf.Tensor) -> tf.Tensor:
+        # What depends on no turn is looked up once and for all.
+        nothing = tf.strings.substr(tf.strings.as_string(turn), 0, 0)
+        pattern = tf.strings.join([str(folder / "open"), nothing])
+        return tf.size(tf.raw_ops.MatchingFiles(pattern=pattern)) > 0
+
+    class Gated(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, "limit")])
+        def wait(self, limit: tf.Tensor) -> dict[str, tf.Tensor]:
+            asked = tf.strings.join([str(folder / "asked-"), tf.strings.as_string(limit[0])])
+            with tf.control_dependencies([tf.io.write_file(asked, "")]):
+                turns = tf.while_loop(
+                    lambda turn: tf.logical_not(is_open(turn)),
+                    lambda turn: (turn + 1,),
+                    (tf.constant(0, tf.int64),),
+                )
+            return {"reached": limit + 0 * turns[0]}
+
+    module = Gated()
+    tf.saved_model.save(module, str(folder / "1"), signatures=module.wait)
+    return folder
+
+
 def log_lines(server: Any, text: str) -> list[str]:
     return [line for line in server.log.read_text().splitlines() if text in line]
 
@@ -77,23 +107,21 @@ def grpc_count(server: Any, limit: int, timeout: float = 120) -> int:
 
 
 def test_sigterm_answers_requests_in_flight_then_ends(
-    start_model_server: Any, counting_model: Path
+    start_model_server: Any, gated_model: Path
 ) -> None:
-    server = start_model_server("--model_name=counting", f"--model_base_path={counting_model}")
-    assert count(server, 3).json() == {"predictions": [3]}
-    started = time.monotonic()
-    count(server, 20_000)
-    steps = int(20_000 / (time.monotonic() - started) * 1.5)
+    server = start_model_server("--model_name=counting", f"--model_base_path={gated_model}")
     with ThreadPoolExecutor(2) as pool:
-        over_rest = pool.submit(count, server, steps)
-        over_grpc = pool.submit(grpc_count, server, steps)
-        time.sleep(0.5)
+        over_rest = pool.submit(count, server, 3)
+        over_grpc = pool.submit(grpc_count, server, 4)
+        eventually(lambda: all((gated_model / f"asked-{number}").exists() for number in (3, 4)))
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: bool(log_lines(server, "stopping: answering the requests in flight")))
         assert not over_rest.done()
         assert not over_grpc.done()
-        assert server.stop() == -signal.SIGTERM
-        assert over_rest.result().json() == {"predictions": [steps]}
-        assert over_grpc.result() == steps
-    assert log_lines(server, "stopping: answering the requests in flight")
+        (gated_model / "open").touch()
+        assert server.process.wait(60) == -signal.SIGTERM
+        assert over_rest.result().json() == {"predictions": [3]}
+        assert over_grpc.result() == 4
     with pytest.raises(requests.ConnectionError):
         count(server, 1)
 

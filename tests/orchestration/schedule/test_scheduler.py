@@ -18,6 +18,7 @@ from data.layout import spans_folder
 from data.spans import IMAGES_FILE, LABELS_FILE
 from files import lock
 from orchestration.schedule.attempt import Attempt
+from orchestration.schedule.clock import Clock
 from orchestration.schedule.model_schedule import ModelSchedule
 from orchestration.schedule.scheduler import Scheduler
 from orchestration.schedule.state import DueRun, ScheduleState
@@ -298,19 +299,30 @@ def test_what_killed_processes_left_half_written_is_removed(config: Config, fake
     assert sorted(path.name for path in folder.rglob("*")) == ["state.json", "unsent"]
 
 
+class HourAfterEach(Clock):
+    """Shows an hour more for each run that has begun, however long that took."""
+
+    def __init__(self, begun: Callable[[], int]) -> None:
+        self._begun = begun
+
+    def monotonic(self) -> float:
+        return super().monotonic() + 3600 * self._begun()
+
+
 def test_a_run_that_takes_too_long_is_stopped_and_retried_as_a_failure(
     config: Config, fake_run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = config.schedule.model_copy(update={"max_run_seconds": 0.5, "retries": 1})
+    settings = config.schedule.model_copy(update={"max_run_seconds": 3000.0, "retries": 1})
     fake_run.hold()
     limited = config.model_copy(update={"schedule": settings})
     handed_on: list[dict[str, Any]] = []
-    assert once(limited, fake_run, on_result=handed_on.append) == 1
+    clock = HourAfterEach(lambda: len(fake_run.calls()))
+    assert once(limited, fake_run, on_result=handed_on.append, clock=clock) == 1
     assert len(fake_run.calls()) == 2
     (result,) = handed_on
     assert result["status"] == "failed"
     assert result["reasons"] == [
-        "the run was stopped: it took longer than schedule.max_run_seconds = 0.5"
+        "the run was stopped: it took longer than schedule.max_run_seconds = 3000"
     ]
 
 
@@ -319,16 +331,18 @@ def test_a_run_that_was_stopped_in_time_keeps_the_verdict_that_it_printed(
 ) -> None:
     result = '{"run_id": "r", "started_at": "2026-01-01T00:00:00Z", "status": "%s"}'
     script = (
-        "import signal, sys, time\n"
+        "import pathlib, signal, sys, time\n"
         f"signal.signal(signal.SIGTERM, lambda *_: (print('{result}' % sys.argv[1]), sys.exit()))\n"
-        "time.sleep(600)"
+        "pathlib.Path(sys.argv[2]).touch(); time.sleep(600)"
     )
-    settings = config.schedule.model_copy(update={"max_run_seconds": 1.0, "retries": 0})
+    settings = config.schedule.model_copy(update={"max_run_seconds": 3000.0, "retries": 0})
     limited = config.model_copy(update={"schedule": settings})
 
     def made(status: str) -> int:
-        command = [sys.executable, "-S", "-c", script, status]
-        return Scheduler([ModelSchedule(limited, command)]).once()
+        begun = tmp_path / status
+        command = [sys.executable, "-S", "-c", script, status, str(begun)]
+        clock = HourAfterEach(lambda: int(begun.exists()))
+        return Scheduler([ModelSchedule(limited, command, clock=clock)]).once()
 
     assert made("pushed") == 0
     assert made("interrupted") == 1
