@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 REPOSITORY = Path(__file__).parents[2]
 CONFORMANCE = REPOSITORY / "tests" / "serving" / "conformance"
@@ -184,6 +184,7 @@ def browser() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, names)), None)
     if executable is None:
         pytest.skip("there is no Chromium on PATH; Debian has it as the package chromium")
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=executable)
         yield chromium
@@ -194,6 +195,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page in a context of its own."""
     context = browser.new_context()
+    context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
 

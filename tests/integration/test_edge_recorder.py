@@ -38,9 +38,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def recorder_of(stage: Stage) -> psutil.Process | None:
     assert stage.process is not None
     for child in psutil.Process(stage.process.pid).children():
-        # Once it listens, what is handed over is not lost.
-        if "serving.edge.recorder" in " ".join(child.cmdline()) and child.net_connections():
-            return child
+        with suppress(psutil.NoSuchProcess):  # It may end between two questions.
+            # Once it listens, what is handed over is not lost.
+            if "serving.edge.recorder" in " ".join(child.cmdline()) and child.net_connections():
+                return child
     return None
 
 

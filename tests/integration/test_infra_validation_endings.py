@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -84,11 +85,14 @@ def test_no_way_out_leaves_a_server_behind(tmp_path: Path) -> None:
 
 
 def _server_of(validation: psutil.Process) -> psutil.Process | None:
-    for child in validation.children():
-        if "time.sleep(1000)" in " ".join(child.cmdline()):
-            return child
+    with suppress(psutil.NoSuchProcess):
+        for child in validation.children():
+            if "time.sleep(1000)" in " ".join(child.cmdline()):
+                return child
     return None
 
 
 def _is_alive(process: psutil.Process | None) -> bool:
-    return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    with suppress(psutil.NoSuchProcess):
+        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+    return False
