@@ -45,9 +45,10 @@ class BasePath:
         shutil.rmtree(self.path / name)
 
     def delete_all(self) -> None:
-        for child in self.path.iterdir():
-            if child.name.isdigit():
-                shutil.rmtree(child)
+        """The newest last: without it, and with others, a server that looks just then goes back."""
+        versions = [child for child in self.path.iterdir() if child.name.isdigit()]
+        for child in sorted(versions, key=lambda child: int(child.name)):
+            shutil.rmtree(child)
 
 
 STEPS: dict[str, Callable[[BasePath], None]] = {

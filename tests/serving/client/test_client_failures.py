@@ -143,10 +143,10 @@ def test_a_connection_is_kept_whatever_time_was_left_of_an_answer(serve: Serve) 
 
     def handle(request: http.server.BaseHTTPRequestHandler) -> None:
         ports.append(request.client_address[1])
-        time.sleep(1.1)
+        time.sleep(2)
         answer(AVAILABLE)(request)
 
-    client = RestClient(serve(handle), "m", timeout=2.0, retries=ONCE)
+    client = RestClient(serve(handle), "m", timeout=3.5, retries=ONCE)
     assert len([client.status() for _ in range(2)]) == 2
     assert len(set(ports)) == 1
 

@@ -240,7 +240,8 @@ def test_a_version_that_takes_long_to_close_costs_no_processor(
     monkeypatch.setattr(manager, "_take_turn", lambda: (turns.append(1), take_turn()))
     time.sleep(0.3)
     gate.set()
-    assert len(turns) < 10
+    # One a limit of 0.05 s, of however long the pause became; without one there are thousands.
+    assert len(turns) < 100
 
 
 def test_a_failed_load_is_retried_then_ends_with_its_error(
