@@ -39,9 +39,9 @@ def sample_evenly(records: list[bytes], count: int) -> list[bytes]:
     return [records[index * len(records) // count] for index in range(count)]
 
 
-def as_example(picture: bytes, feature: str = "image") -> bytes:
-    """Returns a serialized tf.Example that holds a picture and nothing else."""
+def as_example(picture: bytes) -> bytes:
+    """Returns a serialized tf.Example that holds a picture, as `image`, and nothing else."""
     value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture]))
     return bytes(
-        tf.train.Example(features=tf.train.Features(feature={feature: value})).SerializeToString()
+        tf.train.Example(features=tf.train.Features(feature={"image": value})).SerializeToString()
     )

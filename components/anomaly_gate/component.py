@@ -29,7 +29,6 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
     PARAMETERS: ClassVar = {
         # A number, because TFX knows no boolean execution properties.
         "stop_on_drift": component_spec.ExecutionParameter(type=int),
-        "fingerprint": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
         ANOMALIES_KEY: component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
@@ -102,7 +101,6 @@ class AnomalyGate(base_component.BaseComponent):
         examples: types.BaseChannel | None = None,
         *,
         stop_on_drift: bool = True,
-        fingerprint: str = "",
     ) -> None:
         """Constructs the component.
 
@@ -114,7 +112,6 @@ class AnomalyGate(base_component.BaseComponent):
             examples: of IdxExampleGen. With these three, a span is blamed for anomalies that it
                 has and that no data has which was served from already.
             stop_on_drift: whether drift stops the run, or is only reported.
-            fingerprint: changes when the code of this component does, so that TFX's cache sees it.
         """
         super().__init__(
             AnomalyGateSpec(
@@ -124,7 +121,6 @@ class AnomalyGate(base_component.BaseComponent):
                 schema=schema,
                 examples=examples,
                 stop_on_drift=int(stop_on_drift),
-                fingerprint=fingerprint,
                 findings=types.Channel(type=standard_artifacts.JsonValue),
             )
         )

@@ -30,7 +30,6 @@ class IdxExampleGenSpec(component_spec.ComponentSpec):
         "serving_dir": component_spec.ExecutionParameter(type=str),
         "spans": component_spec.ExecutionParameter(type=str),
         "examples_per_shard": component_spec.ExecutionParameter(type=int),
-        "fingerprint": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, component_spec.ChannelParameter]] = {}
     OUTPUTS: ClassVar = {
@@ -78,7 +77,6 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
         serving_dir: str = "",
         spans: Choice | None = None,
         examples_per_shard: int = 8_000,
-        fingerprint: str = "",
     ) -> None:
         """Constructs the component.
 
@@ -96,7 +94,6 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
             spans: those of a run that has chosen them already; None: they are chosen when the node
                 runs.
             examples_per_shard: upper bound, about, for the examples in one output file.
-            fingerprint: changes when the code of this component does, so that TFX's cache sees it.
 
         Raises:
             ValueError: a window or shard size below one.
@@ -117,7 +114,6 @@ class IdxExampleGen(base_beam_component.BaseBeamComponent):
                 serving_dir=serving_dir,
                 spans=parameters.as_property(spans) if spans else "",
                 examples_per_shard=examples_per_shard,
-                fingerprint=fingerprint,
                 examples=channel.Channel(standard_artifacts.Examples),
             )
         )

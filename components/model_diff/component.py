@@ -32,6 +32,7 @@ DIFF_KEY = "diff"
 BLESSING_KEY = "blessing"
 
 CHURN_FILE = "churn.json"
+_SPLIT = "eval"
 # TFX's name for Evaluator's verdict, which this one is joined with.
 BLESSED_PROPERTY = "blessed"
 REASONS_PROPERTY = "reasons"
@@ -53,7 +54,6 @@ class ModelDiffSpec(ComponentSpec):
         "signature": ExecutionParameter(type=str),
         "labels": ExecutionParameter(type=str),
         "label_feature": ExecutionParameter(type=str),
-        "split": ExecutionParameter(type=str),
         "max_churn": ExecutionParameter(type=float, optional=True),
         "recordings": ExecutionParameter(type=str, optional=True),
         "recorded_model": ExecutionParameter(type=str, optional=True),
@@ -72,7 +72,7 @@ class ModelDiffSpec(ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Compares both models on every example of a split."""
+    """Compares both models on every evaluated example."""
 
     def Do(
         self,
@@ -107,7 +107,7 @@ class Executor(base_executor.BaseExecutor):
     ) -> Churn | None:
         if not input_dict.get(BASELINE_MODEL_KEY):
             return None
-        examples = read_examples(input_dict[EXAMPLES_KEY], exec_properties["split"])
+        examples = read_examples(input_dict[EXAMPLES_KEY], _SPLIT)
         before, after = (
             predict(_saved_model(input_dict[key]), examples, exec_properties["signature"])
             for key in (BASELINE_MODEL_KEY, MODEL_KEY)
@@ -182,7 +182,6 @@ class ModelDiff(base_component.BaseComponent):
         label_feature: str,
         baseline_model: types.BaseChannel | None = None,
         *,
-        split: str = "eval",
         max_churn: float | None = None,
         recorded: Recorded | None = None,
         max_live_churn: float | None = None,
@@ -196,7 +195,6 @@ class ModelDiff(base_component.BaseComponent):
             labels: the vocabulary, in the order of class ids.
             label_feature: feature with the true class id.
             baseline_model: the served model; none blesses every candidate.
-            split: the split of the examples.
             max_churn: the largest share of changed labels that is blessed; None: any.
             recorded: pictures of production on which they are compared as well; None: none.
             max_live_churn: as `max_churn`, on these.
@@ -209,7 +207,6 @@ class ModelDiff(base_component.BaseComponent):
                 signature=signature,
                 labels=json.dumps(labels),
                 label_feature=label_feature,
-                split=split,
                 max_churn=max_churn,
                 recordings=recorded.directory if recorded else None,
                 recorded_model=recorded.model if recorded else None,

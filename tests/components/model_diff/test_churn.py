@@ -85,7 +85,6 @@ def diff(models: dict[str, Path], tmp_path: Path) -> Any:
             "signature": "predict_examples",
             "labels": json.dumps(LABELS),
             "label_feature": "label",
-            "split": "eval",
             "max_churn": max_churn,
             "recordings": str(tmp_path / "recorded"),
             "recorded_model": "live",
