@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics/traffic.prom"
-DRIFT_EXIT_CODE = 9
 
 _HELP = {
     "traffic_report_timestamp_seconds": "When the last traffic report was made.",

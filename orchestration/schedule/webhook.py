@@ -14,6 +14,7 @@ from pipeline.settings.errors import UsageError
 _TIMEOUT_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 900.0
 _MOST_WAITING = 100
+_REPEATS = 3
 
 
 class Webhook:
@@ -75,10 +76,10 @@ class Webhook:
         """
         return all(self._send(path) for path in self._waiting())
 
-    def deliver_patiently(self, repeats: int = 3) -> None:
+    def deliver_patiently(self) -> None:
         """Sends what waits, with further tries one, two, four seconds apart."""
-        for repeat in range(repeats + 1):
-            if self.deliver() or repeat == repeats or self._stop.wait(2.0**repeat):
+        for repeat in range(_REPEATS + 1):
+            if self.deliver() or repeat == _REPEATS or self._stop.wait(2.0**repeat):
                 return
 
     def _deliver_until_stopped(self) -> None:

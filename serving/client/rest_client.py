@@ -21,6 +21,9 @@ from serving.client.tensors import input_arrays, string_array, tensor_spec
 from serving.client.tls import TlsOptions
 from serving.status import Code, VersionStatus
 
+# Kept open; more threads than that make further ones.
+_CONNECTIONS = 8
+
 
 class RestClient:
     """Asks `model_name` at `url`, such as http://localhost:8501. A ModelClient.
@@ -35,7 +38,6 @@ class RestClient:
         timeout: float = 30.0,
         retries: Retries | None = None,
         tls: TlsOptions | None = None,
-        connections: int = 8,
     ) -> None:
         """Sends nothing yet.
 
@@ -45,7 +47,6 @@ class RestClient:
             timeout: seconds, for one attempt.
             retries: of requests that nothing answers.
             tls: for `https://`.
-            connections: that are kept open.
 
         Raises:
             InvalidRequestError: the URL or the TLS options cannot be used.
@@ -55,7 +56,7 @@ class RestClient:
         self._model_name = model_name
         self._timeout = timeout
         self._retries = retries or Retries()
-        self._transport = RestTransport(server, tls, connections)
+        self._transport = RestTransport(server, tls, _CONNECTIONS)
         self._signatures: dict[tuple[int | None, str | None], dict[str, Signature]] = {}
 
     def status(self, version: int | None = None) -> list[VersionStatus]:

@@ -11,6 +11,7 @@ from serving.versions.directory_names import RECORDS
 from serving.versions.permissions import Permissions
 
 BUCKETS = 100
+_PERMISSIONS = Permissions()
 
 
 class Routes:
@@ -21,11 +22,10 @@ class Routes:
         canary: holds a file for each hundredth of the clients that ask for `canary`.
     """
 
-    def __init__(self, base: Path, permissions: Permissions | None = None) -> None:
+    def __init__(self, base: Path) -> None:
         folder = base / RECORDS / "edge"
         self.pinned = folder / "pinned"
         self.canary = folder / "canary"
-        self._permissions = permissions or Permissions()
 
     def show(self, *, pinned: bool, percent: int) -> None:
         """Sends a share of the clients to `canary`, and the others to `stable` or the newest.
@@ -50,8 +50,8 @@ class Routes:
         if path.exists() == wanted:
             return
         if wanted:
-            self._permissions.make_folder(path.parent)
+            _PERMISSIONS.make_folder(path.parent)
             path.touch()
-            self._permissions.apply(path)
+            _PERMISSIONS.apply(path)
         else:
             path.unlink(missing_ok=True)

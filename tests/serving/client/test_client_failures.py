@@ -212,7 +212,7 @@ def test_a_rest_client_may_be_used_by_many_threads(serve: Serve) -> None:
         connections.add(request.client_address)
         answer(AVAILABLE)(request)
 
-    client = RestClient(serve(handle), "m", connections=8)
+    client = RestClient(serve(handle), "m")
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: client.status(), range(200)))
     assert found == [[VersionStatus(7, State.AVAILABLE)]] * 200
