@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import requests
 from data.sources import AptSource
 from pipeline.code_revision import code_revision
 from pipeline.settings.paths import ROOT
+from serving.launch.base import free_ports
 
 PACKAGE = "oxygen-icon-theme"
 LICENCE = "LGPL-3+"
@@ -109,7 +109,7 @@ def by_the_pipeline(prepared: Path, network: str) -> tuple[float, float]:
 
 
 def _served_accuracy(settings: list[str], prepared: Path) -> float:
-    rest, grpc = _free_port(), _free_port()
+    rest, grpc = free_ports(2)
     name = tomllib.loads((prepared / "settings.toml").read_text())["serving"]["model_name"]
     command = [sys.executable, "runner.py", "serve", *settings, "--model-server", "embedded"]
     ports = ["--rest-port", str(rest), "--grpc-port", str(grpc)]
@@ -185,12 +185,6 @@ def report(
 def _runner(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "runner.py", *arguments]
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return int(listener.getsockname()[1])
 
 
 def _arguments() -> argparse.Namespace:

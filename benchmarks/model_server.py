@@ -29,6 +29,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from serving.launch.base import free_ports
+
 REPOSITORY = Path(__file__).parents[1]
 CONFORMANCE = REPOSITORY / "tests" / "serving" / "conformance"
 CLIENT_COUNTS = (1, 4, 16)
@@ -250,12 +252,6 @@ def _recorded_example() -> Any:
     return request.input.example_list.examples[0]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class RunningServer:
     """Ports on 127.0.0.1, and the seconds from start to AVAILABLE."""
@@ -275,7 +271,7 @@ def server(folder: Path, *flags: str, checkout: Path = REPOSITORY) -> Iterator[R
         for name in ("half_plus", "fashion")
     )
     config.write_text(f"model_config_list {{ {entries} }}")
-    port, rest_port = _free_port(), _free_port()
+    port, rest_port = free_ports(2)
     command = [sys.executable, "-m", "serving.model_server", f"--model_config_file={config}"]
     command += [f"--port={port}", f"--rest_api_port={rest_port}", *flags]
     started = time.perf_counter()
