@@ -395,15 +395,6 @@ class EarlierRun(BaseModel):
         return self.status.is_refusal or self.status is Status.FAILED
 
 
-class Override(BaseModel):
-    """An action by which a person overruled the pipeline, such as `--force`."""
-
-    action: str
-    who: str
-    when: datetime
-    why: str | None = None
-
-
 class Page(BaseModel):
     """A run's report.
 
@@ -431,13 +422,6 @@ class Page(BaseModel):
     earlier: list[EarlierRun] = Field(default_factory=list)
     baseline_page: str | None = None
     notes: list[str] = Field(default_factory=list)
-
-    @property
-    def overrides(self) -> list[Override]:
-        """What a person had the run do against its own verdict."""
-        # A result that an earlier version wrote does not have the field.
-        found = getattr(self.result, "overrides", [])
-        return [Override.model_validate(each, from_attributes=True) for each in found]
 
 
 class ListedVersion(BaseModel):

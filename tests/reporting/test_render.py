@@ -11,7 +11,7 @@ from reporting.formats import duration
 from reporting.page import HistoryPage, Page, ReadSpan
 from reporting.render import render_history, render_page
 from runs.exit_status import Status
-from runs.result import RunResult
+from runs.result import Override, RunResult
 from tests.reporting.conftest import Reported
 
 
@@ -154,13 +154,10 @@ def test_refused_data_shows_the_reasons_and_the_quarantined_span() -> None:
 
 
 def test_an_override_stands_beside_the_verdict() -> None:
-    class Overridden(RunResult):
-        overrides: list[dict[str, str]]
-
     now = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-    override = {"action": "run --force", "who": "ann", "when": now.isoformat(), "why": "<typo>"}
-    unexplained = {"action": "models restore 5", "who": "bob", "when": now.isoformat()}
-    result = Overridden(
+    override = Override(action="run --force", who="ann", when=now, why="<typo>")
+    unexplained = Override(action="models restore 5", who="bob", when=now)
+    result = RunResult(
         run_id="r", started_at=now, status=Status.PUSHED, overrides=[override, unexplained]
     )
     text = Document(render_page(Page(result=result))).text
