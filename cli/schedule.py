@@ -76,8 +76,8 @@ def schedule(
     models = [
         _model_schedule(
             settings,
-            run_command(settings, file, preset, overrides or [], model_server),
-            [] if once else report_command(settings, file, overrides or []),
+            command_for(["run", "--json"], settings, file, overrides or [], preset, model_server),
+            [] if once else command_for(["traffic", "report"], settings, file, overrides or []),
             uses_cron=not once and (cron is not None or watch is None),
             watch=None
             if once or (cron and not watch)
@@ -89,17 +89,18 @@ def schedule(
     raise typer.Exit(_run(models, once=once))
 
 
-def run_command(
+def command_for(
+    verb: list[str],
     settings: "Config",
     config: Path | None,
-    preset: str | None,
     overrides: list[str],
-    model_server: str | None,
+    preset: str | None = None,
+    model_server: str | None = None,
 ) -> list[str]:
-    """Returns the command that makes one run under the same settings."""
+    """Returns the command that does what a verb does under the same settings."""
     from pipeline.settings.paths import ROOT
 
-    command = [sys.executable, str(ROOT / "runner.py"), "run", "--json"]
+    command = [sys.executable, str(ROOT / "runner.py"), *verb]
     command += ["--workdir", str(settings.workdir)]
     if config:
         command += ["--config", str(config.resolve())]
@@ -107,19 +108,6 @@ def run_command(
         command += ["--preset", preset]
     if model_server:
         command += ["--model-server", model_server]
-    for override in overrides:
-        command += ["--set", override]
-    return command
-
-
-def report_command(settings: "Config", config: Path | None, overrides: list[str]) -> list[str]:
-    """Returns the command that makes a traffic report under the same settings."""
-    from pipeline.settings.paths import ROOT
-
-    command = [sys.executable, str(ROOT / "runner.py"), "traffic", "report"]
-    command += ["--workdir", str(settings.workdir)]
-    if config:
-        command += ["--config", str(config.resolve())]
     for override in overrides:
         command += ["--set", override]
     return command

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.schedule import run_command
+from cli.schedule import command_for
 from files import lock
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
@@ -20,7 +20,7 @@ def test_a_run_gets_the_settings_of_the_schedule(tmp_path: Path) -> None:
     file.touch()
     settings = load_config("smoke", workdir=tmp_path)
     overrides = ["data.window=3", "push.keep=4"]
-    command = run_command(settings, file, "smoke", overrides, "embedded")
+    command = command_for(["run", "--json"], settings, file, overrides, "smoke", "embedded")
     assert command[:4] == [sys.executable, str(ROOT / "runner.py"), "run", "--json"]
     assert command[4:] == [
         *("--workdir", str(tmp_path)),
