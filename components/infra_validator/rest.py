@@ -4,7 +4,6 @@ The formats are those of `RESTful API` in TensorFlow Serving's documentation: co
 predict, `{"b64": ...}` for bytes.
 """
 
-import base64
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2
 
 from components.infra_validator.requests import ServingRequest
+from serving.client.rest_client import json_array, json_value
 
 JsonObject = dict[str, Any]
 
@@ -29,7 +29,7 @@ def rest_body(request: ServingRequest) -> JsonObject:
     if isinstance(request, classification_pb2.ClassificationRequest):
         examples = request.input.example_list.examples
         return {**body, "examples": [_example(example) for example in examples]}
-    inputs = {key: _plain(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+    inputs = {key: json_array(tf.make_ndarray(value)) for key, value in request.inputs.items()}
     return {**body, "inputs": inputs}
 
 
@@ -60,24 +60,6 @@ def _example(example: tf.train.Example) -> JsonObject:
     values: JsonObject = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
-        items = list(getattr(feature, kind).value) if kind else []
-        if kind == "bytes_list":
-            items = [_b64(item) for item in items]
-        elif kind == "float_list":
-            items = [float(item) for item in items]
+        items = json_value(list(getattr(feature, kind).value) if kind else [])
         values[name] = items[0] if len(items) == 1 else items
     return values
-
-
-def _plain(array: np.ndarray) -> Any:
-    if array.dtype == object:
-        return [_b64(item) for item in array.ravel()] if array.ndim == 1 else _nested(array)
-    return array.tolist()
-
-
-def _nested(array: np.ndarray) -> Any:
-    return _b64(array.item()) if array.ndim == 0 else [_nested(part) for part in array]
-
-
-def _b64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}

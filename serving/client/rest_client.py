@@ -98,12 +98,7 @@ class RestClient:
         """See ModelClient."""
         signature = self.signature(signature_name, version, label)
         arrays = input_arrays(inputs, signature)
-        body = {
-            "inputs": {
-                alias: _json_value(array.tolist()) if array.dtype == object else array.tolist()
-                for alias, array in arrays.items()
-            }
-        }
+        body = {"inputs": {alias: json_array(array) for alias, array in arrays.items()}}
         answer = self._infer("predict", body, signature_name, version, label)
         with understood(self._model_url):
             outputs = answer["outputs"]
@@ -122,8 +117,7 @@ class RestClient:
         """See ModelClient."""
         body = {
             "examples": [
-                {name: _json_value(value) for name, value in example.items()}
-                for example in examples
+                {name: json_value(value) for name, value in example.items()} for example in examples
             ]
         }
         answer = self._infer("classify", body, signature_name, version, label)
@@ -188,12 +182,18 @@ def _spec(info: Mapping[str, Any]) -> TensorSpec:
     return tensor_spec(info["dtype"], sizes)
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Returns a value of an example as TensorFlow Serving's REST API takes it."""
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
     if isinstance(value, list | tuple):
-        return [_json_value(element) for element in value]
+        return [json_value(element) for element in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def json_array(array: np.ndarray) -> Any:
+    """Returns an array of an input as that API takes it."""
+    return json_value(array.tolist()) if array.dtype == object else array.tolist()
 
 
 def _array(value: Any, spec: TensorSpec) -> np.ndarray:
