@@ -57,7 +57,7 @@ class FileMemory:
 
     def sha256(self, path: Path) -> str:
         """Returns the SHA-256 of a file, in hexadecimal; raises OSError when it cannot be read."""
-        return self.fact("sha256", path, _sha256)
+        return self.fact("sha256", path, sha256_of)
 
     def fact(self, name: str, path: Path, find_out: Callable[[Path], _FactT]) -> _FactT:
         """Returns what `find_out` returns for the file as it is.
@@ -98,6 +98,7 @@ class FileMemory:
         self._is_changed = False
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

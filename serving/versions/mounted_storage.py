@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from files.lock import locked
+from files.memory import sha256_of
 from files.whole import flush
 from serving.versions.file_by_file import FileByFileStorage
 from serving.versions.local_storage import LOCK, LocalStorage
 from serving.versions.permissions import Permissions
-from serving.versions.record import sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,11 +1,12 @@
 """What is remembered about a version: a small JSON file beside the model, never served."""
 
-import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
+
+from files.memory import sha256_of
 
 
 class RollbackNote(BaseModel):
@@ -60,12 +61,6 @@ class VersionRecord(Pushed):
     checksums: dict[str, str]
     rolled_back: RollbackNote | None = None
     pruned_at: datetime | None = None
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksums_of(directory: Path) -> dict[str, str]:
