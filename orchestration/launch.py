@@ -28,7 +28,7 @@ from runs.executions import (
     outcome_of,
 )
 from runs.exit_status import Status
-from runs.metadata_store import metadata_of
+from runs.metadata_store import StoredMetadata
 
 # Beam gives worker processes that it starts on this machine none of a pipeline's options. The one
 # here has them import TFX, see `pipeline.definition`.
@@ -78,7 +78,7 @@ def run_node(ir: pipeline_pb2.Pipeline, node_id: str) -> NodeOutcome:
     try:
         launcher.Launcher(
             pipeline_node=node,
-            mlmd_connection=metadata_of(connection_of(ir)),
+            mlmd_connection=StoredMetadata(connection_of(ir)),
             pipeline_info=ir.pipeline_info,
             pipeline_runtime_spec=ir.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, node_id),

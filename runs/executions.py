@@ -26,7 +26,7 @@ from tfx.proto.orchestration import (
 from tfx.types import Artifact
 
 from pipeline.modeling.features import CLASS_LABELS
-from runs.metadata_store import metadata_of
+from runs.metadata_store import StoredMetadata
 
 LAST_SPAN_PARAMETER = "last-span"
 _RUN_ID_PARAMETER = "pipeline-run-id"
@@ -130,7 +130,7 @@ def open_metadata(ir: pipeline_pb2.Pipeline) -> Iterator[metadata.Metadata]:
     """
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(metadata_of(connection_of(ir)))
+            handle = stack.enter_context(StoredMetadata(connection_of(ir)))
         except RuntimeError as error:
             raise MetadataUnreachable(_unreachable(connection_of(ir), error)) from None
         yield handle

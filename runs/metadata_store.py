@@ -24,13 +24,8 @@ _BACKSLASH = "\\"
 _STAND_IN = "\ue05c"
 
 
-def metadata_of(connection: metadata_store_pb2.ConnectionConfig) -> Metadata:
-    """Returns TFX's handle of the metadata; it connects when it is entered."""
-    return StoredMetadata(connection)
-
-
 class StoredMetadata(Metadata):
-    """TFX's handle of metadata, in SQLite or PostgreSQL."""
+    """TFX's handle of metadata, in SQLite or PostgreSQL; it connects when it is entered."""
 
     def __enter__(self) -> "StoredMetadata":
         """Connects."""

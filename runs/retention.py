@@ -291,9 +291,9 @@ def _opened(
         yield None
         return
     # Imports TFX.
-    from runs.metadata_store import metadata_of
+    from runs.metadata_store import StoredMetadata
 
-    with metadata_of(connection) as handle:
+    with StoredMetadata(connection) as handle:
         yield handle.store
 
 

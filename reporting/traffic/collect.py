@@ -18,7 +18,7 @@ from pipeline.traffic.report import TrafficReport, VariantTraffic
 from pipeline.traffic.statistics import WHOLE, Picture, Statistics, of_pictures
 from pipeline.traffic.training import NoTrainingData, training_statistics
 from reporting.evidence import Evidence
-from runs.metadata_store import metadata_of
+from runs.metadata_store import StoredMetadata
 from serving.edge.access_log import Access, read_access
 from serving.edge.judge import ACCESS_LOG
 from serving.edge.judgement import figures_of
@@ -144,7 +144,7 @@ def _trained_on(version: Version, config: Config) -> Path | None:
         return None
     if config.metadata.host is None and not config.metadata_path.is_file():
         return None
-    with metadata_of(connection_config(config)) as handle:
+    with StoredMetadata(connection_config(config)) as handle:
         found = Evidence(handle.store, version.record.run_id).output("IdxExampleGen", "examples")
     return found.path if found else None
 

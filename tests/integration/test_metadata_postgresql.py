@@ -16,7 +16,7 @@ from pipeline.metadata_connection import connection_config
 from pipeline.settings.load import load_config
 from pipeline.settings.paths import ROOT
 from runs.exit_status import Status
-from runs.metadata_store import metadata_of
+from runs.metadata_store import StoredMetadata
 from runs.result import RunResult
 
 PASSWORD = "sesame"
@@ -128,7 +128,7 @@ def test_texts_come_back_as_they_went(
     config = load_config(overrides=[s.removeprefix("--set=") for s in settings(port, "texts")])
     execution = metadata_store_pb2.Execution()
     execution.custom_properties["text"].string_value = text
-    with metadata_of(connection_config(config)) as handle:
+    with StoredMetadata(connection_config(config)) as handle:
         kind = metadata_store_pb2.ExecutionType(name="tested")
         execution.type_id = handle.store.put_execution_type(kind)
         [read] = handle.store.get_executions_by_id(handle.store.put_executions([execution]))
