@@ -4,8 +4,7 @@ import logging
 from collections.abc import Callable
 
 from serving.client.errors import ClientError
-from serving.edge.canary import STABLE, CanaryError, Trial
-from serving.versions.labels import read_labels
+from serving.edge.canary import CanaryError, Trial
 from serving.versions.publish import PublishOutcome, PushStatus
 from serving.versions.storage import PublishError
 
@@ -46,13 +45,9 @@ def begin_trial(trial: Trial, version: int, percent: int) -> str:
     It takes the place of a version that is on trial: that one is older, and stays out of sight.
     """
     try:
-        labels = read_labels(trial.store)
         known = trial.current()
         # A retry of a push finds what has come of it since.
-        is_known = version in (
-            known.version if known else None,
-            labels.labels.get(STABLE) if labels else None,
-        )
+        is_known = version in (known.version if known else None, trial.stable())
         if not is_known and len(trial.store.served()) > 1:
             trial.begin(version, percent, "pushed", supersede=True)
     except (CanaryError, ClientError, OSError) as error:

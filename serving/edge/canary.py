@@ -9,7 +9,7 @@ meets a gap.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,7 +93,16 @@ class Trial:
             CanaryError: the record of it cannot be read.
         """
         canary = self._recorded()
-        return canary if canary is not None and canary.version in self._served() else None
+        if canary is None:
+            return None
+        # Listed after the record was read: what it names was pushed before.
+        served = self._served()
+        return self._as_it_is(canary, served) if canary.version in served else None
+
+    def stable(self) -> int | None:
+        """Returns the version that the label of the other clients names, or None."""
+        labels = read_labels(self.store)
+        return labels.labels.get(STABLE) if labels else None
 
     def begin(
         self, version: int, percent: int, reason: str = "", *, supersede: bool = False
@@ -154,8 +163,9 @@ class Trial:
         Raises:
             CanaryError: there is none, or nothing would be left to serve.
         """
-        canary = self._required(self._recorded())
+        recorded = self._required(self._recorded())
         served = self._served()
+        canary = self._as_it_is(recorded, served)
         if served == [canary.version]:
             raise CanaryError(
                 f"version {canary.version} is the only one that is left to serve: promote it, or "
@@ -189,9 +199,7 @@ class Trial:
         if canary is not None:
             self.routes.show(pinned=True, percent=canary.percent)
             return canary
-        labels = read_labels(self.store)
-        stable = labels.labels.get(STABLE) if labels else None
-        served = self._served()
+        stable, served = self.stable(), self._served()
         # What is newer than stable and was neither promoted nor taken back stays out of sight.
         behind = self.routes.pinned.exists() and stable in served and stable != served[0]
         self.routes.show(pinned=behind, percent=0)
@@ -208,27 +216,25 @@ class Trial:
         """Returns the trial that has begun and not ended, whatever has come of its versions."""
         try:
             text = self.store.storage.read(_FILE)
-            canary = Canary.model_validate_json(text) if text else None
+            return Canary.model_validate_json(text) if text else None
         except self.store.storage.unreadable as error:
             path = self.store.storage.uri(_FILE)
             raise CanaryError(
                 f"{path} cannot be read ({str(error).partition(chr(10))[0]}); remove it to send "
                 "all clients to the stable version, and begin again"
             ) from error
-        return canary and canary.model_copy(update={"stable": self._stable_of(canary)})
 
-    def _stable_of(self, canary: Canary) -> int:
-        """Returns the version that the other clients meet now.
+    def _as_it_is(self, canary: Canary, served: Sequence[int]) -> Canary:
+        """Returns a trial with the version that the other clients meet now.
 
         Where that of the trial's beginning was rolled back, its label has moved on.
         """
-        labels = read_labels(self.store)
-        stable = labels.labels.get(STABLE) if labels else None
-        others = [number for number in self._served() if number != canary.version]
-        if stable in others:
-            return stable
-        older = (number for number in others if number < canary.version)
-        return next(older, max(others, default=canary.stable))
+        stable = self.stable()
+        others = [number for number in served if number != canary.version]
+        if stable not in others:
+            older = (number for number in others if number < canary.version)
+            stable = next(older, max(others, default=canary.stable))
+        return canary.model_copy(update={"stable": stable})
 
     def _required(self, canary: Canary | None) -> Canary:
         if canary is None:
@@ -253,8 +259,7 @@ class Trial:
             )
         if len(served) == 1:
             raise CanaryError(f"version {version} is the only one: there is none to compare with")
-        labels = read_labels(self.store)
-        pinned = labels.labels.get(STABLE) if labels and self.routes.pinned.exists() else None
+        pinned = self.stable() if self.routes.pinned.exists() else None
         return pinned if pinned in served and pinned != version and pinned else served[1]
 
     def _label(self, label: str, version: int | None) -> None:
