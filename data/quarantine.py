@@ -108,7 +108,8 @@ def _text(value: Any) -> str:
 
 def _write(root: Path, entries: dict[int, Quarantine]) -> None:
     if _read(root)[1]:
-        # A person may still read in it what was left out.
+        # For a person to read what was left out. A copy, not `set_aside`: readers hold no lock, and
+        # one that finds no file takes every span for sound.
         aside = root / f"{_FILE}.damaged-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
         shutil.copy(root / _FILE, aside)
         logger.warning("what was in %s is kept as %s", root / _FILE, aside)
