@@ -1,7 +1,6 @@
 """What `runner.py models` shows: the versions of the model, and how two of them differ."""
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from cli.invocation import command
 from orchestration.console import plain_console
 from pipeline.modeling.features import LABEL
 from pipeline.settings.config import Config
+from reporting.formats import time
 from serving.client.status import known_versions
 from serving.versions.journal import Entry, read_entries
 from serving.versions.labels import UnknownVersionError, read_labels
@@ -99,7 +99,7 @@ def print_listing(found: Listing) -> None:
     for version in found.versions:
         note = version.record.rolled_back if version.record else None
         if note and version.state is VersionState.ROLLED_BACK:
-            text = f"version {version.version} was rolled back {_when(note.at)}: {note.reason}"
+            text = f"version {version.version} was rolled back {time(note.at)}: {note.reason}"
             console.print(text)
 
 
@@ -118,7 +118,7 @@ def print_history(entries: list[Entry]) -> None:
         if entry.label:
             what = f"label {entry.label}: {entry.before or 'none'} -> {entry.version or 'none'}"
         why = f": {entry.reason}" if entry.reason else ""
-        console.print(f"{_when(entry.at)}  {entry.who}  {what}{why}")
+        console.print(f"{time(entry.at)}  {entry.who}  {what}{why}")
 
 
 def churn_between(config: Config, before: int, after: int) -> "Churn":
@@ -185,7 +185,7 @@ def _record_cells(record: VersionRecord | None) -> list[str]:
     overall: dict[str, Any] = record.metrics.get("overall", {})
     accuracy = overall.get(_ACCURACY)
     return [
-        _when(record.pushed_at),
+        time(record.pushed_at),
         f"{accuracy:.4f}" if accuracy is not None else "",
         ", ".join(map(str, record.spans)),
         record.model_server,
@@ -197,10 +197,6 @@ def _console() -> Console:
     # A pipe has no width; tables are not to be folded for it.
     width = None if sys.stdout.isatty() else _PIPED_WIDTH
     return plain_console(sys.stdout, width)
-
-
-def _when(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def _directory(store: VersionStore, number: int) -> Path:
