@@ -185,8 +185,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         raise UnreadableImageError("it has 32 bits a pixel: save it with 8 or 16")
     else:
         # Pillow has kept the upper half of what it knows no wider mode for, and what was in the
-        # lower one cannot be told from black.
-        is_dark = np.asarray(image.convert("RGB")).max(initial=0) < _NEARLY_NOTHING >> 8
+        # lower one cannot be told from black. A shape may be all in the alpha channel, in black.
+        is_dark = any(
+            np.asarray(each).max(initial=0) < _NEARLY_NOTHING >> 8
+            for each in (image, on_white(image))
+        )
     if is_dark:
         raise UnreadableImageError(
             "it has 16 bits a channel of which the upper four are empty, so that it would be black:"

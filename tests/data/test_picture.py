@@ -49,15 +49,16 @@ def with_hole() -> Image.Image:
 
 
 def deep_png(pixels: np.ndarray) -> bytes:
-    """An RGB PNG of 16 bits, which Pillow cannot write."""
+    """A PNG of 16 bits with two to four channels, which Pillow cannot write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + check
 
-    height, width, _ = pixels.shape
+    height, width, channels = pixels.shape
+    colour_type = {2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
@@ -144,6 +145,14 @@ def test_a_picture_of_16_bits_may_be_dark_or_black(brightest: int, shown: int) -
     assert np.asarray(found.image).max() == shown
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_shape_in_black_may_be_all_in_the_alpha_channel(channels: int) -> None:
+    ink = np.zeros((EDGE, EDGE, channels), np.uint16)
+    ink[3:9, 3:9, -1] = 65535
+    found = read_picture(deep_png(ink), LIMIT)
+    assert np.array_equal(np.asarray(found.image.convert("L")), 255 - ink[..., -1] // 257)
+
+
 def test_grey_stays_grey() -> None:
     found = read_picture(encoded(picture().convert("L"), "TIFF"), LIMIT)
     assert Image.open(io.BytesIO(found.content)).mode == "L"
@@ -170,6 +179,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "8 of 16 bits, colour": (
         lambda: deep_png(wide() // 257),
+        "16 bits a channel of which the upper four are empty",
+    ),
+    "8 of 16 bits, colour and alpha": (
+        lambda: deep_png(np.insert(wide() // 257, 3, 255, axis=2)),
         "16 bits a channel of which the upper four are empty",
     ),
     "animated GIF": (
