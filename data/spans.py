@@ -178,7 +178,7 @@ def _add(
             if is_same(incoming, folder / str(span)):
                 shutil.rmtree(incoming)
                 return Added(span, is_new=False)
-        # So is a number that is still being copied, or that is quarantined and was removed.
+        # A number that is still being copied is taken, too, as is a quarantined one that is gone.
         span = max([*_numbered(folder), *quarantined(root)], default=0) + 1
         incoming.rename(folder / str(span))
         flush(folder)
